@@ -1,0 +1,1 @@
+"""Factories, orders and how they are carried out."""
