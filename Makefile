@@ -1,0 +1,20 @@
+# Each target does the set-up it needs first; what is already in place takes a second or two.
+# Extra arguments: make test ARGS="-k launch", make demo ARGS="--help", make bench ARGS="ik".
+
+.PHONY: setup demo test bench clean
+
+setup:
+	@scripts/set_up.sh
+
+demo: setup
+	@.venv/bin/humanoid demo $(ARGS)
+
+test: setup
+	@.venv/bin/python -m pytest $(ARGS)
+
+bench:
+	@scripts/set_up.sh bench
+	@.venv/bin/humanoid bench $(or $(ARGS),all)
+
+clean:
+	rm -rf .venv build out *.egg-info
