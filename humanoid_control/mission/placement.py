@@ -1,0 +1,108 @@
+"""Where totes stand while orders are carried out, and where there is room for another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from shapely.geometry import Polygon, box
+
+from humanoid_control.mission.factory import (
+    MAX_REACH_DEPTH,
+    TOLERANCE,
+    Conveyor,
+    Factory,
+    Order,
+    Station,
+    tote_footprint,
+)
+from humanoid_control.mission.load_carriers import LoadCarrier
+
+BELT_STOP = 0.03  # m at the far end of a belt, taken by the stop that keeps totes on it
+COMFORTABLE_GAP = 0.12  # m between totes that hands pass with ease
+TIGHT_GAP = 0.02  # m between totes that is left when there is no room for more
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a tote stands: `pose` (x, y, yaw) in its station's frame, on a shelf, or `on` another tote."""
+
+    station: str
+    shelf: int
+    pose: tuple[float, float, float]
+    on: str | None = None
+
+
+def initial_placements(factory: Factory) -> dict[str, Placement]:
+    """Returns where every tote stands at the start, by name."""
+    placements = {}
+    for tote in factory.totes:
+        base = factory.base_of(tote.name)
+        placements[tote.name] = Placement(base.station, base.shelf or 0, base.at, tote.on)
+    return placements
+
+
+def ordered_placement(factory: Factory, order: Order, placements: Mapping[str, Placement]) -> Placement | None:
+    """Returns where `order` brings its tote, with the others as in `placements`; None if there is no room."""
+    if order.on is not None:
+        below = placements[order.on]
+        return Placement(below.station, below.shelf, below.pose, order.on)
+    shelf = order.shelf or 0
+    if order.at is not None:
+        return Placement(order.to, shelf, (*order.at, 0.0))
+    occupied = footprints_on(factory, order.to, shelf, placements, without=order.tote)
+    pose = free_place(factory.station(order.to), factory.tote(order.tote).carrier, occupied)
+    return None if pose is None else Placement(order.to, shelf, pose)
+
+
+def footprints_on(
+    factory: Factory, station: str, shelf: int, placements: Mapping[str, Placement], *, without: str
+) -> list[Polygon]:
+    """Returns the outside rectangles, in the station's frame, of the totes there except tote `without`."""
+    return [
+        tote_footprint(factory.tote(name).carrier, place.pose)
+        for name, place in placements.items()
+        if name != without and place.station == station and place.shelf == shelf
+    ]
+
+
+def usable_surface(station: Station) -> Polygon:
+    """Returns the rectangle of the station's top, in its frame, on which totes can stand."""
+    half_x, half_y = station.size[0] / 2, station.size[1] / 2
+    far_end = half_y - (BELT_STOP if isinstance(station, Conveyor) and station.speed > 0 else 0.0)
+    return box(-half_x, -half_y, half_x, far_end)
+
+
+def fits_on(station: Station, carrier: LoadCarrier, pose: Iterable[float]) -> bool:
+    """Returns whether a tote at `pose` in the station's frame stands wholly on it."""
+    return usable_surface(station).buffer(TOLERANCE, join_style="mitre").covers(tote_footprint(carrier, pose))
+
+
+def free_place(
+    station: Station, carrier: LoadCarrier, occupied: Iterable[Polygon]
+) -> tuple[float, float, float] | None:
+    """Returns a pose in the station's frame where a tote has room and is within reach, or None.
+
+    The middle of the station comes first, on a running belt its upstream end; near the front before far from it; and
+    room for the hands at both sides before none.
+    """
+    occupied = list(occupied)
+    half_width, half_length = carrier.width / 2, carrier.length / 2
+    min_x, min_y, max_x, max_y = usable_surface(station).bounds
+    low_x, high_x = min_x + half_width, min(max_x - half_width, station.front_x + MAX_REACH_DEPTH)
+    low_y, high_y = min_y + half_length, max_y - half_length
+    if low_x > high_x + TOLERANCE or low_y > high_y + TOLERANCE:
+        return None
+    xs = np.linspace(low_x, high_x, max(2, int((high_x - low_x) / 0.02) + 1))
+    xs = xs[np.argsort(np.abs(xs - min(low_x + 0.07, high_x)), kind="stable")]  # 7 cm behind the front edge is at ease
+    ys = np.linspace(low_y, high_y, max(3, 2 * int((high_y - low_y) / 0.04) + 1))
+    if not (isinstance(station, Conveyor) and station.speed > 0):
+        ys = ys[np.argsort(np.abs(ys - (low_y + high_y) / 2), kind="stable")]
+    for gap in (COMFORTABLE_GAP, TIGHT_GAP):
+        for x in xs:
+            for y in ys:
+                footprint = tote_footprint(carrier, (x, y, 0.0))
+                if all(footprint.distance(other) >= gap for other in occupied):
+                    return float(x), float(y), 0.0
+    return None
