@@ -106,3 +106,24 @@ def free_place(
                 if all(footprint.distance(other) >= gap for other in occupied):
                     return float(x), float(y), 0.0
     return None
+
+
+def handled_heights(factory: Factory) -> dict[str, float]:
+    """Returns, by station, how far above its top surface the highest tote that orders move there stands, in m."""
+    placements = initial_placements(factory)
+    heights = dict.fromkeys((station.name for station in factory.stations), 0.0)
+
+    def note(name: str) -> None:
+        place = placements[name]
+        station = factory.station(place.station)
+        height, below = station.surface_height(place.shelf) - station.surfaces[-1], place.on
+        while below is not None:
+            height += factory.tote(below).carrier.stacking_height
+            below = placements[below].on
+        heights[place.station] = max(heights[place.station], height)
+
+    for order in factory.orders:
+        note(order.tote)
+        placements[order.tote] = ordered_placement(factory, order, placements)
+        note(order.tote)
+    return heights

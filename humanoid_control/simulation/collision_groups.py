@@ -11,6 +11,7 @@ from typing import Any
 
 FLOOR = "floor"
 STATION = "station"  # tables, racks, belts and their frames
+BELT_END = "belt_end"  # the low stop at the end of a running belt: holds totes at their walls
 TOTE_BOTTOM = "tote_bottom"  # the four feet a tote stands on
 TOTE_UNDERSIDE = "tote_underside"  # its floor plate, just above the feet: carries it where a foot is over an edge
 TOTE_SHELL = "tote_shell"  # its walls: never touch what it stands on
@@ -24,12 +25,13 @@ VISUAL = "visual"  # touches nothing
 
 GROUPS = (
     FLOOR, STATION, TOTE_BOTTOM, TOTE_UNDERSIDE, TOTE_SHELL, TOTE_LIP,
-    ROBOT_FOOT, ROBOT_HAND, ROBOT_BODY, PERSON, CLUTTER,
+    ROBOT_FOOT, ROBOT_HAND, ROBOT_BODY, PERSON, CLUTTER, BELT_END,
 )  # fmt: skip
 
 TOUCHING = (
     (FLOOR, (TOTE_BOTTOM, TOTE_UNDERSIDE, TOTE_LIP, ROBOT_FOOT, ROBOT_HAND, ROBOT_BODY, CLUTTER)),
     (STATION, (TOTE_BOTTOM, TOTE_UNDERSIDE, TOTE_LIP, ROBOT_FOOT, ROBOT_HAND, ROBOT_BODY, CLUTTER)),
+    (BELT_END, (TOTE_BOTTOM, TOTE_UNDERSIDE, TOTE_SHELL, TOTE_LIP, ROBOT_HAND, ROBOT_BODY, CLUTTER)),
     (TOTE_BOTTOM, (TOTE_LIP,)),
     (TOTE_UNDERSIDE, (ROBOT_HAND, ROBOT_BODY)),
     (TOTE_SHELL, (ROBOT_HAND, ROBOT_BODY)),

@@ -1,0 +1,150 @@
+"""Tables, racks and conveyors for MuJoCo. Everything that stands still belongs to the world, which costs least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import mujoco
+import numpy as np
+
+from humanoid_control.mission.factory import Conveyor, Rack, Station, Table
+from humanoid_control.mission.placement import BELT_STOP
+from humanoid_control.simulation.collision_groups import BELT_END, STATION, VISUAL, assign
+
+TOP_THICKNESS = 0.035
+LEG = 0.05
+SHELF_THICKNESS = 0.012  # little, so that the clear height above the shelf below stays close to the file's
+POST = 0.024
+BELT_THICKNESS = 0.04
+BELT_STOP_HEIGHT = 0.04  # low: it holds a tote at its wall without tipping it
+BELT_MASS = 300.0  # kg: friction of totes hardly slows it within a step
+STEEL = (0.55, 0.57, 0.60, 1.0)
+DARK = (0.16, 0.17, 0.18, 1.0)
+WARNING = (0.95, 0.75, 0.1, 1.0)
+
+
+def belt_body_name(station: str) -> str:
+    """Returns the name of the body that is the running belt of a conveyor; its joint is called the same."""
+    return f"{station}/belt"
+
+
+def add_station(spec: mujoco.MjSpec, station: Station, *, colour: Iterable[float], friction: float) -> None:
+    """Adds a station to the world of `spec`; its geoms are called after it, with `/` and the part behind."""
+    _Builder(spec, station, (*colour, 1.0), friction).build()
+
+
+class _Builder:
+    """Adds boxes given in a station's frame."""
+
+    def __init__(self, spec: mujoco.MjSpec, station: Station, colour: tuple[float, ...], friction: float) -> None:
+        self._station = station
+        self._colour = colour
+        self._friction = friction
+        self._half_x, self._half_y = station.size[0] / 2, station.size[1] / 2
+        self._spec = spec
+        # Static geoms go straight into the world body; its frame carries the pose.
+        self._frame = spec.worldbody.add_frame(
+            pos=[station.pose[0], station.pose[1], 0.0],
+            quat=[np.cos(station.yaw / 2), 0.0, 0.0, np.sin(station.yaw / 2)],
+        )
+
+    def build(self) -> None:
+        if isinstance(self._station, Table):
+            self._table(self._station)
+        elif isinstance(self._station, Rack):
+            self._rack(self._station)
+        else:
+            self._conveyor(self._station)
+
+    def _box(self, part, low, high, rgba=None, *, group=STATION, body=None):
+        low, high = np.asarray(low, float), np.asarray(high, float)
+        geom = (body or self._spec.worldbody).add_geom(
+            name=f"{self._station.name}/{part}",
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            pos=(low + high) / 2,
+            size=(high - low) / 2,
+            rgba=rgba or self._colour,
+        )
+        assign(geom, group)
+        geom.friction = [self._friction, 0.005, 0.0001]
+        if body is None:
+            geom.set_frame(self._frame)
+        return geom
+
+    def _legs(self, top: float) -> None:
+        x, y = self._half_x - LEG, self._half_y - LEG
+        for index, (sx, sy) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1))):
+            xs, ys = sorted((sx * x, sx * (x + LEG))), sorted((sy * y, sy * (y + LEG)))
+            self._box(f"leg{index}", (xs[0], ys[0], 0.0), (xs[1], ys[1], top), STEEL)
+
+    def _table(self, table: Table) -> None:
+        x, y, top = self._half_x, self._half_y, table.height
+        under = top - TOP_THICKNESS
+        self._box("top", (-x, -y, under), (x, y, top))
+        self._legs(under)
+        inset = LEG / 2
+        for sign in (-1, 1):  # aprons, drawn only
+            xs = sorted((sign * (x - inset), sign * (x - inset - 0.02)))
+            self._box(f"apron{sign}", (xs[0], -y + LEG, under - 0.06), (xs[1], y - LEG, under), STEEL, group=VISUAL)
+
+    def _rack(self, rack: Rack) -> None:
+        x, y = self._half_x, self._half_y
+        steel = tuple(0.75 * np.array(self._colour[:3])) + (1.0,)
+        for shelf, height in enumerate(rack.shelves):
+            self._box(f"shelf{shelf}", (-x, -y, height - SHELF_THICKNESS), (x, y, height), (0.80, 0.80, 0.78, 1.0))
+            for sign in (-1, 1):  # beams hide the shelf's edge
+                xs = sorted((sign * x, sign * (x - 0.012)))
+                beam = (xs[0], -y, height - 0.045), (xs[1], y, height - 0.001)
+                self._box(f"beam{shelf}{sign}", *beam, group=VISUAL)
+        top = rack.shelves[-1] + 0.10
+        for index, (sx, sy) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1))):
+            # Just outside the ends, so that the whole of a shelf is free.
+            xs, ys = sorted((sx * x, sx * (x - POST))), sorted((sy * y, sy * (y + POST)))
+            self._box(f"post{index}", (xs[0], ys[0], 0.0), (xs[1], ys[1], top), steel)
+        for sign in (-1, 1):  # a brace at each end
+            ys = sorted((sign * (y + 0.006), sign * (y + POST - 0.006)))
+            for index, height in enumerate((0.12, top - 0.05)):
+                self._box(
+                    f"brace{sign}{index}", (-x, ys[0], height), (x, ys[1], height + 0.03), steel, group=VISUAL
+                )
+
+    def _conveyor(self, conveyor: Conveyor) -> None:
+        x, y, top = self._half_x, self._half_y, conveyor.height
+        under = top - BELT_THICKNESS
+        running = conveyor.speed > 0
+        body = self._running_belt() if running else None
+        self._box("top", (-x, -y, under), (x, y, top), DARK, body=body)
+        for sign in (-1, 1):
+            xs = sorted((sign * x, sign * (x - 0.03)))
+            self._box(f"rail{sign}", (xs[0], -y, under - 0.09), (xs[1], y, under - 0.002))
+            roller = (self._spec.worldbody).add_geom(
+                name=f"{conveyor.name}/roller{sign}",
+                type=mujoco.mjtGeom.mjGEOM_CYLINDER,
+                pos=[0.0, sign * y, top - BELT_THICKNESS / 2],
+                quat=[np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0],
+                size=[BELT_THICKNESS / 2, x, 0.0],
+                rgba=DARK,
+            )
+            assign(roller, VISUAL)
+            roller.set_frame(self._frame)
+        self._legs(under - 0.09)
+        count = max(2, int(2 * y / 0.2))
+        for index in range(count):  # arrow marks along the front rail
+            middle = -y + (index + 0.5) * 2 * y / count
+            mark = (-x - 0.001, middle - 0.03, under - 0.06), (-x, middle + 0.03, under - 0.03)
+            self._box(f"mark{index}", *mark, WARNING, group=VISUAL)
+        if running:
+            self._box(
+                "end", (-x, y - BELT_STOP, top), (x, y, top + BELT_STOP_HEIGHT), WARNING, group=BELT_END
+            )
+
+    def _running_belt(self) -> mujoco.MjsBody:
+        station = self._station
+        body = self._spec.worldbody.add_body(
+            name=belt_body_name(station.name),
+            pos=[station.pose[0], station.pose[1], 0.0],
+            quat=[np.cos(station.yaw / 2), 0.0, 0.0, np.sin(station.yaw / 2)],
+        )
+        body.mass, body.inertia, body.explicitinertial = BELT_MASS, [10.0, 10.0, 10.0], True
+        body.add_joint(name=belt_body_name(station.name), type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, 1, 0])
+        return body
