@@ -1,0 +1,1 @@
+"""Whole-body control: contacts, the dynamics QP, walking and balance."""
