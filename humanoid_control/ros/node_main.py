@@ -1,0 +1,45 @@
+"""The `main` of every node: start ROS, spin, and end in good order, whatever the reason."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Callable
+
+from humanoid_control.errors import HumanoidControlError
+from humanoid_control.ros.environment import prepare_environment
+
+
+def run_node(make_node: Callable[[], Any], *, make_executor: Callable[[], Any] | None = None) -> int:
+    """Makes a node and spins it until it is told to stop.
+
+    Args:
+        make_node: makes the node; what it raises of `HumanoidControlError` is shown in one line. Its `destroy_node`
+            is called at the end and has to leave the robot safe.
+        make_executor: makes the executor; single-threaded without it.
+
+    Returns:
+        The process's exit code: 0 after SIGINT or SIGTERM, 1 after an error.
+    """
+    prepare_environment()
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+    node = executor = None
+    try:
+        rclpy.init(args=sys.argv)
+        node = make_node()
+        executor = (make_executor or SingleThreadedExecutor)()
+        executor.add_node(node)
+        executor.spin()
+        return 0
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except HumanoidControlError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
+    finally:
+        if executor is not None:
+            executor.shutdown()
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
