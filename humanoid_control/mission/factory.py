@@ -124,7 +124,7 @@ def _choice(values: Iterable[Any]) -> Any:
 
     def check(value: Any) -> Any:
         if isinstance(value, bool) or value not in values:
-            raise PydanticCustomError("choice", f"must be {_one_of(values)}{closest(value, values)}")
+            raise PydanticCustomError("choice", f"must be {_one_of(values)}", {"hint": closest(value, values)})
         return value
 
     return Annotated[Any, PlainValidator(check)]
@@ -567,7 +567,8 @@ def _explain(error: ValidationError, data: Any) -> str:
         tag = _value_at(data, location).get("kind")
         return f"{path}.kind: must be {_one_of(STATION_KINDS)}; got {tag!r}{closest(tag, STATION_KINDS)}{more}"
     message = "must be a list" if kind == "tuple_type" else problem["msg"]
-    return f"{path + ': ' if path else ''}{message}; got {_shown(problem['input'])}{more}"
+    hint = problem.get("ctx", {}).get("hint", "")
+    return f"{path + ': ' if path else ''}{message}; got {_shown(problem['input'])}{hint}{more}"
 
 
 def key_path(location: Iterable[str | int]) -> str:
