@@ -261,8 +261,9 @@ def _smallest_distances(tree, pairs, joints, motion, proximity, smallest):
             smallest[k] = min(smallest[k], proximity.distance[k])
 
 
-def warm_up(model: RobotModel) -> None:
+def warm_up() -> None:
     """Calls every kernel of this module once, so that it is compiled and cached."""
+    model = RobotModel.load()
     pairs, tree, motion, proximity = pairs_record(model), tree_record(model.tree), motion_record(), proximity_record()
     forward_kinematics(tree, np.eye(3), np.zeros(len(model.joint_names)), motion)
     capsule_distances(pairs, motion, 0.05, proximity)

@@ -3,7 +3,9 @@
     minimise 1/2 x' H x + g' x  subject to  lower <= x <= upper,  rows x >= row_bounds
 
 The dual active-set method starts at the unconstrained optimum and adds one violated constraint at a time, so that a
-problem whose optimum lies inside costs one Cholesky factorisation, and nothing needs a feasible start.
+problem whose optimum lies inside costs one Cholesky factorisation, and nothing needs a feasible start. The inner loops run
+along rows, four at a time, because at this size the start of a loop costs as much as its body; and their indices are
+unsigned where they do not start at 0, because the compiler vectorises no loop whose index might be negative.
 
 Source: Goldfarb, Idnani, A numerically stable dual method for solving strictly convex quadratic programs,
 Mathematical Programming 27 (1983).
@@ -32,7 +34,7 @@ QP = np.dtype([
     ("active_count", np.int64),
     ("active", np.int64, VELOCITIES + 1),  # i: lower bound i; size + i: upper bound i; 2 size + k: row k
     ("multipliers", np.float64, VELOCITIES + 1),  # of the active constraints
-    ("cholesky", np.float64, (VELOCITIES, VELOCITIES)),  # scratch: L of H = L L'
+    ("cholesky", np.float64, (VELOCITIES, VELOCITIES)),  # scratch: U of H = U' U, its diagonal inverted
     ("basis", np.float64, (VELOCITIES, VELOCITIES)),  # scratch: J' with J' H J = 1, active normals first
     ("triangle", np.float64, (VELOCITIES, VELOCITIES)),  # scratch: R with J' N = [R; 0]
     ("normal", np.float64, VELOCITIES),  # scratch: J' n
@@ -96,43 +98,66 @@ def solve(qp):
 
 @numba.njit(**JIT)
 def _solve_unconstrained(qp):
-    n, H, L, x = qp.size, qp.hessian, qp.cholesky, qp.x
+    n, H, U, x = np.uint64(qp.size), qp.hessian, qp.cholesky, qp.x
+    one, four = np.uint64(1), np.uint64(4)
     for i in range(n):
-        for j in range(i):
-            s = H[i, j]
-            for k in range(j):
-                s -= L[i, k] * L[j, k]
-            L[i, j] = s * L[j, j]
-        s = H[i, i]
-        for k in range(i):
-            s -= L[i, k] * L[i, k]
-        if not s > 0.0:
+        for j in range(i, n):
+            U[i, j] = H[j, i]
+        k = np.uint64(0)
+        while k + four <= i:
+            k1, k2, k3 = k + one, k + one + one, k + one + one + one
+            a, b, c, d = U[k, i], U[k1, i], U[k2, i], U[k3, i]
+            for j in range(i, n):
+                U[i, j] -= a * U[k, j] + b * U[k1, j] + c * U[k2, j] + d * U[k3, j]
+            k += four
+        while k < i:
+            a = U[k, i]
+            for j in range(i, n):
+                U[i, j] -= a * U[k, j]
+            k += one
+        if not U[i, i] > 0.0:
             return False
-        L[i, i] = 1.0 / np.sqrt(s)  # the diagonal is kept inverted
+        inverse = 1.0 / np.sqrt(U[i, i])
+        for j in range(i, n):
+            U[i, j] *= inverse
+        U[i, i] = inverse
     for i in range(n):
-        s = -qp.gradient[i]
-        for k in range(i):
-            s -= L[i, k] * x[k]
-        x[i] = s * L[i, i]
-    for i in range(n - 1, -1, -1):
-        x[i] *= L[i, i]
-        for k in range(i):
-            x[k] -= L[i, k] * x[i]
+        x[i] = -qp.gradient[i]
+    for i in range(n):
+        f = x[i] * U[i, i]
+        for j in range(i, n):
+            x[j] -= U[i, j] * f
+        x[i] = f
+    for last in range(n):
+        i = n - one - last
+        s = x[i]
+        for j in range(i + one, n):
+            s -= U[i, j] * x[j]
+        x[i] = s * U[i, i]
     return True
 
 
 @numba.njit(**JIT)
 def _invert_cholesky(qp):
-    """basis = L^-1: at first J = L^-T."""
-    n, L, B = qp.size, qp.cholesky, qp.basis
+    """basis = U^-T: at first J = U^-1."""
+    n, U, B = qp.size, qp.cholesky, qp.basis
     for i in range(n):
         for j in range(n):
             B[i, j] = 0.0
-        for k in range(i):
-            f = -L[i, k] * L[i, i]
+        k = 0
+        while k + 4 <= i:
+            a, b, c, d = U[k, i], U[k + 1, i], U[k + 2, i], U[k + 3, i]
+            for j in range(k + 4):
+                B[i, j] -= a * B[k, j] + b * B[k + 1, j] + c * B[k + 2, j] + d * B[k + 3, j]
+            k += 4
+        while k < i:
+            a = U[k, i]
             for j in range(k + 1):
-                B[i, j] += f * B[k, j]
-        B[i, i] = L[i, i]
+                B[i, j] -= a * B[k, j]
+            k += 1
+        for j in range(i):
+            B[i, j] *= U[i, i]
+        B[i, i] = U[i, i]
 
 
 @numba.njit(**JIT)
@@ -191,10 +216,17 @@ def _project(qp, constraint):
     for k in range(n):
         size += d[k] * d[k]
         z[k] = 0.0
-    for k in range(count, n):
+    k = count
+    while k + 4 <= n:
+        d0, d1, d2, d3 = d[k], d[k + 1], d[k + 2], d[k + 3]
+        for i in range(n):
+            z[i] += d0 * B[k, i] + d1 * B[k + 1, i] + d2 * B[k + 2, i] + d3 * B[k + 3, i]
+        k += 4
+    while k < n:
         f = d[k]
         for i in range(n):
             z[i] += f * B[k, i]
+        k += 1
     for k in range(count - 1, -1, -1):
         s = d[k]
         for j in range(k + 1, count):
@@ -211,16 +243,27 @@ def _advance(qp, step):
 
 @numba.njit(**JIT)
 def _add(qp, constraint, multiplier):
-    n, count, d, B = qp.size, qp.active_count, qp.normal, qp.basis
-    for k in range(n - 1, count, -1):
-        if d[k] == 0.0:
-            continue
-        h = np.sqrt(d[k - 1] * d[k - 1] + d[k] * d[k])
-        c, s = d[k - 1] / h, d[k] / h
-        d[k - 1] = h
-        _rotate(B, k - 1, k, c, s, 0, n)
-    for k in range(count + 1):
+    """Reflects the free part of the basis so that the new normal has one entry there: R's new diagonal.
+
+    With v = d2 - alpha e1 the reflection is B2 -= 2 v (v' B2) / v'v, and v' B2 = z - alpha B2[0] with the direction z at hand.
+    """
+    n, count, d, B, w = qp.size, qp.active_count, qp.normal, qp.basis, qp.direction
+    square = 0.0
+    for k in range(count, n):
+        square += d[k] * d[k]
+    norm = np.sqrt(square)
+    alpha = -norm if d[count] > 0.0 else norm
+    first = d[count] - alpha
+    scale = -1.0 / (alpha * first)  # 2 / v'v
+    for i in range(n):
+        w[i] = scale * (w[i] - alpha * B[count, i])
+    for k in range(count, n):
+        v = first if k == count else d[k]
+        for i in range(n):
+            B[k, i] -= v * w[i]
+    for k in range(count):
         qp.triangle[k, count] = d[k]
+    qp.triangle[count, count] = alpha
     qp.active[count] = constraint
     qp.multipliers[count] = multiplier
     qp.active_count = count + 1

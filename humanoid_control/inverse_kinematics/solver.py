@@ -35,14 +35,22 @@ class InverseKinematics:
         model: the robot.
         tasks: what is asked.
         options: how it is done.
+        limits: (29,) lower and upper rad, and rad/s, that are kept.
         pair_names: the two links of each pair of capsules, by index.
     """
 
-    def __init__(self, model: RobotModel, tasks: IkTasks | None = None, options: IkOptions | None = None) -> None:
+    def __init__(self, model: RobotModel, tasks: IkTasks | None = None, options: IkOptions | None = None, *,
+                 limits: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None) -> None:  # fmt: skip
         """Prepares the records.
 
+        Args:
+            model: the robot.
+            tasks: what is asked; by default hands, soles, torso, pelvis, centre of mass and posture.
+            options: how it is done.
+            limits: (29,) lower and upper rad and rad/s to keep instead of the model's, within which they must lie.
+
         Raises:
-            ConfigurationError: if there are too many frames.
+            ConfigurationError: if there are too many frames, or the limits are wider than the robot's.
             ModelError: if the URDF lacks one of the frames.
         """
         self.model = model
@@ -50,6 +58,7 @@ class InverseKinematics:
         self.options = options = options or IkOptions()
         if len(tasks.frames) > MAX_FRAMES:
             raise ConfigurationError(f"{len(tasks.frames)} frame tasks are wanted; at most {MAX_FRAMES} are supported.")
+        self.limits = self._narrowed(limits)
         pairs = pairs_record(model)
         self.pair_names = pair_names(model, pairs)
         self._record = np.zeros(1, IK)
@@ -61,6 +70,20 @@ class InverseKinematics:
         self._all_active = np.ones(count, bool)
         self._no_velocities = np.zeros((count, 6))
         self._no_support = np.zeros((0, 3))
+
+    def _narrowed(self, limits: tuple[np.ndarray, ...] | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        model = self.model
+        own = (model.position_lower, model.position_upper, model.velocity_limit)
+        if limits is None:
+            return own
+        lower, upper, speed = (np.broadcast_to(np.asarray(x, float), own[0].shape) for x in limits)
+        fits = (lower >= own[0]) & (lower < upper) & (upper <= own[1]) & (speed > 0) & (speed <= own[2])
+        if not fits.all():
+            j = int(np.argmin(fits))
+            raise ConfigurationError(
+                f"The limits [{lower[j]}, {upper[j]}] rad and {speed[j]} rad/s of '{model.joint_names[j]}' must lie within "
+                f"the robot's, [{own[0][j]}, {own[1][j]}] rad and {own[2][j]} rad/s.")  # fmt: skip
+        return lower, upper, speed
 
     def _fill_constants(self, ik: np.void, pairs: np.void) -> None:
         model, tasks, options = self.model, self.tasks, self.options
@@ -76,9 +99,9 @@ class InverseKinematics:
         for name in ("gain", "damping", "error_damping", "largest_position_error", "largest_angle_error", "limit_gain",
                      "self_collision", "safe_distance", "influence_distance", "collision_gain"):  # fmt: skip
             ik[name] = getattr(options, name)
-        ik["lower"], ik["upper"] = model.position_lower, model.position_upper
+        ik["lower"], ik["upper"], speed = self.limits
         linear, angular = options.base_velocity_limit
-        velocities = np.r_[np.full(3, linear), np.full(3, angular), options.velocity_scale * model.velocity_limit]
+        velocities = np.r_[np.full(3, linear), np.full(3, angular), options.velocity_scale * speed]
         ik["largest_step"] = velocities * options.dt_s
         moves = np.ones(VELOCITIES, bool)
         if options.fixed_base_and_legs:
@@ -229,12 +252,13 @@ class InverseKinematics:
 
     def _unreached(self, start: np.ndarray, targets: IkTargets, solution: IkSolution) -> SolverError:
         joints = self.model.joint_names
-        span = 1e-3 * (self.model.position_upper - self.model.position_lower)
+        lower, upper, _ = self.limits
+        span = 1e-3 * (upper - lower)
         q = solution.configuration[7:]
         limits = tuple(
             f"{name} ({'lower' if at_lower else 'upper'})"
             for name, at_lower, at_upper, pushed in zip(
-                joints, q < self.model.position_lower + span, q > self.model.position_upper - span,
+                joints, q < lower + span, q > upper - span,
                 solution.limits[6:], strict=True)
             if pushed and (at_lower or at_upper)
         )  # fmt: skip
@@ -272,9 +296,9 @@ class _Views:
         return float(np.abs(self._step[: self._size]).max())
 
 
-def warm_up(model: RobotModel) -> None:
+def warm_up() -> None:
     """Calls every kernel of this package once, so that it is compiled and cached."""
-    ik = InverseKinematics(model)
+    ik = InverseKinematics(RobotModel.load())
     configuration = np.r_[0.0, 0.0, 0.75, 0.0, 0.0, 0.0, 1.0, np.zeros(29)]
     poses = np.tile([0.0, 0, 0, 0, 0, 0, 1], (len(ik.tasks.frames), 1))
     ik.step(configuration, IkTargets(poses, np.zeros(3), np.zeros(29)))
