@@ -122,7 +122,7 @@ list_nodes() { find humanoid_control/nodes perception policies -name '*_node.py'
 install_package() {
     local inputs
     inputs=$(
-        cat constraints.txt setup.py setup.cfg pyproject.toml package.xml
+        cat constraints.txt setup.py setup.cfg package.xml
         $VENV/bin/python -I -c "$BASE"
         list_nodes
         ls -d perception policies 2>/dev/null || true

@@ -1,11 +1,13 @@
 """Between the dataclasses of `humanoid_control.types` and the messages of `humanoid_interfaces`, without loss.
 
-What comes in is checked here, once: shapes (by the messages' own types), frames, finiteness and quaternions.
+What comes in is checked here, once: frames, finiteness and quaternions. What goes out is checked for its shape alone:
+the messages themselves do not, and an array of another length would end the process in their C code.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any, Mapping
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -37,18 +39,19 @@ def make_header(stamp_s: float, frame: str = "") -> Header:
     return Header(stamp=time_to_message(stamp_s), frame_id=frame)
 
 
+_STATE_FIELDS = ("joint_positions", "joint_velocities", "joint_torques", "gripper_openings", "gripper_forces")
+_IMU_FIELDS = ("orientation", "angular_velocity", "linear_acceleration")
+
+
 def robot_state_to_message(state: RobotState) -> msg.RobotState:
-    """The message of a robot's state."""
-    return msg.RobotState(
-        header=make_header(state.stamp_s),
-        joint_positions=state.joint_positions,
-        joint_velocities=state.joint_velocities,
-        joint_torques=state.joint_torques,
-        imu_orientation=state.pelvis_imu.orientation,
-        imu_angular_velocity=state.pelvis_imu.angular_velocity,
-        imu_linear_acceleration=state.pelvis_imu.linear_acceleration,
-        gripper_openings=state.gripper_openings,
-        gripper_forces=state.gripper_forces)
+    """The message of a robot's state.
+
+    Raises:
+        RobotError: an array has the wrong shape.
+    """
+    values = {f"imu_{name}": getattr(state.pelvis_imu, name) for name in _IMU_FIELDS}
+    values |= {name: getattr(state, name) for name in _STATE_FIELDS}
+    return _fill(msg.RobotState(header=make_header(state.stamp_s)), values, RobotError)
 
 
 def robot_state_from_message(message: msg.RobotState) -> RobotState:
@@ -57,27 +60,24 @@ def robot_state_from_message(message: msg.RobotState) -> RobotState:
     Raises:
         RobotError: something in it is not finite.
     """
-    _check_finite(message, (
-        "joint_positions", "joint_velocities", "joint_torques", "imu_orientation", "imu_angular_velocity",
-        "imu_linear_acceleration", "gripper_openings", "gripper_forces"), RobotError)
+    _check_finite(message, (*_STATE_FIELDS, *(f"imu_{name}" for name in _IMU_FIELDS)), RobotError)
     return RobotState(
         stamp_s=time_from_message(message.header.stamp),
-        joint_positions=message.joint_positions,
-        joint_velocities=message.joint_velocities,
-        joint_torques=message.joint_torques,
-        pelvis_imu=ImuSample(orientation=message.imu_orientation, angular_velocity=message.imu_angular_velocity,
-                             linear_acceleration=message.imu_linear_acceleration),
-        gripper_openings=message.gripper_openings,
-        gripper_forces=message.gripper_forces)
+        pelvis_imu=ImuSample(**{name: getattr(message, f"imu_{name}") for name in _IMU_FIELDS}),
+        **{name: getattr(message, name) for name in _STATE_FIELDS})
 
 
 _COMMAND_FIELDS = ("positions", "velocities", "torques", "kp", "kd", "gripper_openings", "gripper_forces")
 
 
 def joint_command_to_message(command: JointCommand) -> msg.JointCommand:
-    """The message of a command to the motors."""
-    return msg.JointCommand(header=make_header(command.stamp_s),
-                            **{name: getattr(command, name) for name in _COMMAND_FIELDS})
+    """The message of a command to the motors.
+
+    Raises:
+        RobotError: an array has the wrong shape.
+    """
+    message = msg.JointCommand(header=make_header(command.stamp_s))
+    return _fill(message, {name: getattr(command, name) for name in _COMMAND_FIELDS}, RobotError)
 
 
 def joint_command_from_message(message: msg.JointCommand) -> JointCommand:
@@ -95,12 +95,14 @@ _ESTIMATE_FIELDS = ("position", "orientation", "linear_velocity", "angular_veloc
 
 
 def base_estimate_to_message(estimate: BaseEstimate) -> msg.BaseEstimate:
-    """The message of an estimate of the base."""
-    return msg.BaseEstimate(
-        header=make_header(estimate.stamp_s, FRAME_ODOM),
-        covariance=np.ascontiguousarray(estimate.covariance).reshape(36),
-        contacts=[bool(contact) for contact in estimate.contacts],
-        **{name: getattr(estimate, name) for name in _ESTIMATE_FIELDS})
+    """The message of an estimate of the base.
+
+    Raises:
+        RobotError: an array has the wrong shape.
+    """
+    message = msg.BaseEstimate(header=make_header(estimate.stamp_s, FRAME_ODOM), contacts=_to_flags(estimate.contacts))
+    values = {name: getattr(estimate, name) for name in _ESTIMATE_FIELDS}
+    return _fill(message, {**values, "covariance": np.ravel(estimate.covariance)}, RobotError)
 
 
 def base_estimate_from_message(message: msg.BaseEstimate) -> BaseEstimate:
@@ -120,16 +122,19 @@ def base_estimate_from_message(message: msg.BaseEstimate) -> BaseEstimate:
 
 
 def control_status_to_message(status: ControlStatus, estimate: BaseEstimate) -> msg.ControlStatus:
-    """The message of what control is doing, with a summary of the estimate it acts on."""
-    return msg.ControlStatus(
+    """The message of what control is doing, with a summary of the estimate it acts on.
+
+    Raises:
+        RobotError: an array has the wrong shape.
+    """
+    message = msg.ControlStatus(
         header=make_header(status.stamp_s),
         mode=status.mode,
         reason=status.reason,
-        payload_masses=status.payload_masses,
-        hand_errors=status.hand_errors,
         step_count=int(status.step_count),
-        contacts=[bool(contact) for contact in estimate.contacts],
+        contacts=_to_flags(estimate.contacts),
         base_position_stddev=math.sqrt(max(0.0, np.linalg.eigvalsh(estimate.covariance[:3, :3])[-1])))
+    return _fill(message, {"payload_masses": status.payload_masses, "hand_errors": status.hand_errors}, RobotError)
 
 
 def control_status_from_message(message: msg.ControlStatus) -> ControlStatus:
@@ -140,18 +145,29 @@ def control_status_from_message(message: msg.ControlStatus) -> ControlStatus:
 
 
 def whole_body_target_to_message(target: WholeBodyTarget) -> msg.WholeBodyTarget:
-    """The message of a target."""
-    return msg.WholeBodyTarget(
+    """The message of a target.
+
+    Raises:
+        TargetError: an array has the wrong shape.
+    """
+    for name, shape in _TARGET_SHAPES.items():
+        if np.shape(getattr(target, name)) != shape:
+            raise TargetError(f"whole-body target: {name} has shape {np.shape(getattr(target, name))}; "
+                              f"it must be {shape}")
+    message = msg.WholeBodyTarget(
         header=make_header(target.stamp_s, target.frame),
         base_velocity=_to_vector(target.base_velocity),
         hand_poses=[pose_to_message(pose) for pose in target.hand_poses],
-        hand_active=[bool(active) for active in target.hand_active],
+        hand_active=_to_flags(target.hand_active),
         hand_velocities=[Twist(linear=_to_vector(velocity[:3]), angular=_to_vector(velocity[3:]))
                          for velocity in target.hand_velocities],
         torso_pitch=float(target.torso_pitch),
-        pelvis_height=float(target.pelvis_height),
-        gripper_openings=np.asarray(target.gripper_openings, float),
-        gripper_forces=np.asarray(target.gripper_forces, float))
+        pelvis_height=float(target.pelvis_height))
+    return _fill(message, {"gripper_openings": target.gripper_openings, "gripper_forces": target.gripper_forces},
+                 TargetError)
+
+
+_TARGET_SHAPES = {"base_velocity": (3,), "hand_poses": (2, 7), "hand_active": (2,), "hand_velocities": (2, 6)}
 
 
 def whole_body_target_from_message(message: msg.WholeBodyTarget) -> WholeBodyTarget:
@@ -196,6 +212,22 @@ def pose_from_message(message: Pose) -> np.ndarray:
     """The (7,) pose of a message: position and quaternion xyzw."""
     position, orientation = message.position, message.orientation
     return np.array([position.x, position.y, position.z, orientation.x, orientation.y, orientation.z, orientation.w])
+
+
+def _fill(message: Any, values: Mapping[str, Any], error: type[HumanoidControlError]) -> Any:
+    """Puts arrays into a message's fixed-size fields, once they are sure to fit."""
+    for name, value in values.items():
+        array = np.ascontiguousarray(value, np.float64)
+        shape = getattr(message, name).shape
+        if array.shape != shape:
+            raise error(f"{type(message).__name__}: {name} has shape {array.shape}; it must be {shape}")
+        setattr(message, name, array)
+    return message
+
+
+def _to_flags(values: Any) -> list[bool]:
+    left, right = values
+    return [bool(left), bool(right)]
 
 
 def _to_vector(vector: np.ndarray) -> Vector3:

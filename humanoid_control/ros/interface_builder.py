@@ -174,8 +174,9 @@ def _generate(package: InterfacePackage, dependencies: dict[str, Path], folder: 
     idl_files = [f"{generated.idl}:{Path(name).with_suffix('.idl')}" for name in package.interfaces]
     common = {"package_name": package.name, "interface_files": idl_files, "include_paths": include_paths}
     converters = {".msg": convert_msg_to_idl, ".srv": convert_srv_to_idl, ".action": convert_action_to_idl}
+    printed = io.StringIO()  # they print which file they read, and at an error which line of it
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(printed):
             for name in map(Path, package.interfaces):
                 converters[name.suffix](package.folder, package.name, name, generated.idl / name.parent)
         hashes = HashTypeDescription("hashes").generate_type_hashes(output_path=generated.types, **common)
@@ -187,7 +188,7 @@ def _generate(package: InterfacePackage, dependencies: dict[str, Path], folder: 
         GeneratePython("py", typesupport_implementations=list(TYPESUPPORTS)).generate(
             output_path=generated.python, **common)
     except Exception as error:  # the generators raise anything from their parsers' errors to KeyError
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join((printed.getvalue() or str(error) or type(error).__name__).split())
         raise InterfaceBuildError(f"{package.name}: the generators refuse its definitions: {reason}") from error
     return generated
 

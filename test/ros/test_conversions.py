@@ -110,6 +110,24 @@ def test_wrong_target_is_refused_with_value_and_remedy(random, changes, message)
         conversions.whole_body_target_from_message(over_the_wire(wrong))
 
 
+@pytest.mark.parametrize(("make", "to_message", "name", "value", "error"), [
+    (make_command, conversions.joint_command_to_message, "kp", np.zeros(28), RobotError),
+    (make_state, conversions.robot_state_to_message, "gripper_forces", np.zeros(3), RobotError),
+    (make_estimate, conversions.base_estimate_to_message, "covariance", np.eye(3), RobotError),
+    (make_target, conversions.whole_body_target_to_message, "hand_poses", np.zeros((2, 6)), TargetError),
+    (make_target, conversions.whole_body_target_to_message, "gripper_openings", 0.05, TargetError),
+])
+def test_array_of_wrong_shape_is_refused_before_it_reaches_the_message(random, make, to_message, name, value, error):
+    with pytest.raises(error, match=f"{name} has shape"):
+        to_message(dataclasses.replace(make(random), **{name: value}))
+
+
+def test_single_precision_goes_out_as_double(random):
+    command = dataclasses.replace(make_command(random), kp=np.full(29, 1.5, np.float32))
+    back = conversions.joint_command_from_message(over_the_wire(conversions.joint_command_to_message(command)))
+    assert back.kp.dtype == np.float64 and (back.kp == 1.5).all()
+
+
 def test_orientation_of_a_hand_that_is_not_active_does_not_matter(random):
     target = make_target(random, hand_poses=np.zeros((2, 7)), hand_active=np.zeros(2, bool))
     conversions.whole_body_target_from_message(conversions.whole_body_target_to_message(target))
