@@ -86,6 +86,30 @@ class MujocoRobot:
         self._previous_velocity = np.zeros(3)
         self._acceleration = np.array([0.0, 0.0, 9.81])
 
+    def place(self, start: tuple[float, float, float], posture: np.ndarray) -> None:
+        """Puts the robot on the floor, at rest.
+
+        Args:
+            start: (x, y, yaw) m, m, rad of its base in the world.
+            posture: (29,) rad.
+        """
+        data, b = self.data, self._base
+        x, y, yaw = start
+        data.qpos[b : b + 7] = x, y, 1.0, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)
+        data.qvel[:] = 0.0
+        data.qpos[self._positions] = posture
+        mujoco.mj_kinematics(self.scene, data)
+        data.qpos[b + 2] -= min(data.site("l_sole").xpos[2], data.site("r_sole").xpos[2])
+        mujoco.mj_forward(self.scene, data)
+
+    def true_base_pose(self) -> np.ndarray:
+        """(4, 4) world_from_base; privileged."""
+        matrix = np.eye(4)
+        mujoco.mju_quat2Mat(self._rotation_flat, self.data.qpos[self._base + 3 : self._base + 7])
+        matrix[:3, :3] = self._rotation
+        matrix[:3, 3] = self.data.qpos[self._base : self._base + 3]
+        return matrix
+
     def connect(self) -> None:
         """See `Robot.connect`."""
         mujoco.mj_forward(self.scene, self.data)

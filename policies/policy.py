@@ -1,0 +1,88 @@
+"""The one interface of everything that decides what the whole body does: scripted, learned or a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from humanoid_control.mission.factory import Factory, Order
+from humanoid_control.types import BaseEstimate, ControlStatus, RobotState, WholeBodyTarget
+from perception.poses import PoseSet
+
+DONE, FAILED, RUNNING = "done", "failed", "running"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a policy may see at one instant.
+
+    Attributes:
+        stamp_s: the robot's clock.
+        state: measurements.
+        estimate: where the robot believes it is, in `odom`.
+        control: what control is doing.
+        poses: the newest of the pose source; None if nothing has been seen yet.
+        images: (H, W, 3) uint8 by camera name.
+    """
+
+    stamp_s: float
+    state: RobotState
+    estimate: BaseEstimate
+    control: ControlStatus
+    poses: PoseSet | None = None
+    images: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PolicyOutput:
+    """What a policy wants, and what it thinks.
+
+    Attributes:
+        targets: one or more targets, `period_s` apart, the first for now.
+        period_s: s between them.
+        subtask: what it is doing.
+        reason: why.
+        next_subtask: what comes next.
+        problem: what it saw go wrong last; empty if nothing did.
+        progress: 0 to 1 of the order.
+        uncertainty: 0 (sure) to 1.
+        outcome: `running`, `done` or `failed`.
+        detail: why it failed.
+    """
+
+    targets: tuple[WholeBodyTarget, ...]
+    period_s: float
+    subtask: str
+    reason: str = ""
+    next_subtask: str = ""
+    problem: str = ""
+    progress: float = 0.0
+    uncertainty: float = 0.0
+    outcome: str = RUNNING
+    detail: str = ""
+
+
+class Policy(Protocol):
+    """A policy carries out one order at a time.
+
+    Attributes:
+        name: what it is called on the command line.
+        needs: the observation fields it reads, such as `poses`; the runtime refuses a policy whose needs it cannot meet.
+        period_s: s between calls of `act`.
+    """
+
+    name: str
+    needs: frozenset[str]
+    period_s: float
+
+    def reset(self, factory: Factory, order: Order) -> None:
+        """Starts an order.
+
+        Raises:
+            OrderError: if the order names what is not there or cannot be.
+        """
+
+    def act(self, observation: Observation) -> PolicyOutput:
+        """What to do now."""

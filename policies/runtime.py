@@ -1,0 +1,214 @@
+"""Observe, act, control in one process, faster than real time and without ROS.
+
+The same classes run over topics in the nodes; what is added here is only the simulation around them and the judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from humanoid_control.control_loop import ControlLoop
+from humanoid_control.errors import ConfigurationError, HumanoidControlError
+from humanoid_control.mission.factory import Factory
+from humanoid_control.robot_model import RobotModel
+from humanoid_control.robots.mujoco_robot import MujocoRobot
+from humanoid_control.simulation.episode import Episode, draw_episode
+from humanoid_control.simulation.judge import Judge, Verdict
+from humanoid_control.simulation.robot_spec import build_robot_spec
+from humanoid_control.simulation.scene import FactoryWorld, build_scene
+from humanoid_control.simulation.sensors import SensorNoise
+from humanoid_control.whole_body_control.controller import standing_posture
+from perception.oracle import OraclePoses
+from perception.poses import PoseSource
+from policies.policy import FAILED, Observation, Policy, PolicyOutput
+from policies.scripted.carry_out_order import CarryOutOrder
+
+CONTROL_PERIOD_S = 0.004
+SETTLE_S = 0.6  # s to stand before the first order
+POSE_RUNGS = ("oracle",)
+POLICIES = ("scripted",)
+
+
+def make_policy(name: str, model: RobotModel) -> Policy:
+    """A policy by its name on the command line.
+
+    Raises:
+        ConfigurationError: if there is none of that name.
+    """
+    if name != "scripted":
+        raise ConfigurationError(f"no policy '{name}'; there is {', '.join(POLICIES)}")
+    return CarryOutOrder(model)
+
+
+@dataclass
+class OrderResult:
+    """How one order went.
+
+    Attributes:
+        order: its index in the factory.
+        verdict: the judge's.
+        subtask: what the policy was doing at the end.
+        problem: what it last saw go wrong.
+    """
+
+    order: int
+    verdict: Verdict
+    subtask: str
+    problem: str
+
+
+@dataclass
+class EpisodeResult:
+    """How one episode went.
+
+    Attributes:
+        seed: of the episode.
+        orders: results so far; an episode ends with its first failure.
+        simulated_s: robot time.
+        walked_m: way of the base.
+        drift_m: how far the position estimate ended from the truth.
+    """
+
+    seed: int
+    orders: list[OrderResult] = field(default_factory=list)
+    simulated_s: float = 0.0
+    walked_m: float = 0.0
+    drift_m: float = 0.0
+
+    @property
+    def success(self) -> bool:
+        """Whether every order was done."""
+        return bool(self.orders) and all(r.verdict.done for r in self.orders)
+
+
+class SimulatedFloor:
+    """One episode's simulation with the robot in it, ready to run.
+
+    Attributes:
+        episode: as drawn.
+        robot: the driver.
+        world: the factory's part; privileged.
+        judge: of the orders; privileged.
+    """
+
+    def __init__(self, model: RobotModel, episode: Episode, *, control_period_s: float = CONTROL_PERIOD_S) -> None:
+        """Builds the scene and puts everything in its place.
+
+        Args:
+            model: the robot.
+            episode: as drawn.
+            control_period_s: s between ticks.
+        """
+        self.episode = episode
+        scene = build_scene(episode, build_robot_spec(model))
+        self.world = FactoryWorld(scene, episode)
+        self.judge = Judge(self.world)
+        self.verdict: Verdict | None = None
+        self._judging = False
+        self.robot = MujocoRobot(
+            model, scene, period_s=control_period_s, noise=SensorNoise().scaled(episode.sensor_noise),
+            delay_s=1e-3 * episode.delay_ms, rng=episode.stream("sensors"), on_physics_step=self._before_step,
+        )  # fmt: skip
+        self.robot.place(episode.factory.robot.start, standing_posture(model))
+        self.world.reset(self.robot.data)
+
+    def _before_step(self, scene, data) -> None:
+        self.world.step_actors(data, data.time)
+        if self._judging:
+            self.verdict = self.judge.update(data)
+
+    def begin(self, order) -> None:
+        """Starts to judge an order."""
+        self.judge.begin(order, self.robot.data)
+        self.verdict = None
+        self._judging = True
+
+    def pose_source(self, rung: str) -> PoseSource:
+        """The rung of perception asked for.
+
+        Raises:
+            ConfigurationError: if there is none of that name.
+        """
+        if rung != "oracle":
+            raise ConfigurationError(f"no pose source '{rung}'; there is {', '.join(POSE_RUNGS)}")
+        return OraclePoses(self.world, self.robot.data)
+
+
+def run_episode(
+    model: RobotModel, factory: Factory, seed: int, *, policy: Policy, poses: str = "oracle",
+    on_tick: Callable[[SimulatedFloor, ControlLoop, PolicyOutput | None], None] | None = None,
+) -> EpisodeResult:  # fmt: skip
+    """Carries out a factory's orders in the episode of a seed.
+
+    Args:
+        model: the robot.
+        factory: as loaded; the policy knows it as it is in the file, not as drawn.
+        seed: of the episode.
+        policy: what decides; reset for each order.
+        poses: rung of perception.
+        on_tick: called after each control tick, for videos and logs.
+    """
+    floor = SimulatedFloor(model, draw_episode(factory, seed))
+    robot, result = floor.robot, EpisodeResult(seed)
+    source = floor.pose_source(poses)
+    loop = ControlLoop(robot)
+    robot.connect()
+    every = max(round(policy.period_s / robot.period_s), 1)
+    settle = round(SETTLE_S / robot.period_s)
+    output: PolicyOutput | None = None
+    last = robot.data.qpos[:2].copy()
+    tick = 0
+    for _ in range(settle):
+        loop.step()
+        robot.wait_next_tick()
+        if on_tick is not None:
+            on_tick(floor, loop, None)
+    start_truth, start_estimate = robot.true_base_pose(), loop.estimate()
+    for index, order in enumerate(factory.orders):
+        floor.begin(order)
+        subtask = problem = ""
+        try:
+            policy.reset(factory, order)
+        except HumanoidControlError as error:
+            result.orders.append(OrderResult(index, Verdict(False, "refused", str(error), 0.0), "", str(error)))
+            break
+        while floor.verdict is None:
+            if tick % every == 0:
+                state = robot.read() if loop.state is None else loop.state
+                output = policy.act(Observation(state.stamp_s, state, loop.estimate(), loop.status(), source.read()))
+                subtask, problem = output.subtask, output.problem or problem
+                loop.submit(output.targets[0])
+                if output.outcome == FAILED:
+                    floor.verdict = Verdict(False, "gave_up", output.detail, 0.0)
+                    break
+            loop.step()
+            robot.wait_next_tick()
+            tick += 1
+            if on_tick is not None:
+                on_tick(floor, loop, output)
+            here = robot.data.qpos[:2]
+            step = here - last
+            if step @ step > 1e-4:
+                result.walked_m += float(np.sqrt(step @ step))
+                last = here.copy()
+        result.orders.append(OrderResult(index, floor.verdict, subtask, problem))
+        if not floor.verdict.done:
+            break
+    result.simulated_s = float(robot.data.time)
+    result.drift_m = _drift(start_truth, start_estimate, robot.true_base_pose(), loop.estimate())
+    robot.close()
+    return result
+
+
+def _drift(truth0, estimate0, truth1, estimate1) -> float:
+    """Distance in m between the true way from start to end and the estimated one, seen from the start."""
+    from humanoid_control.transforms import from_pose, inverse
+
+    def moved(first, second):
+        return (inverse(first) @ second)[:2, 3]
+
+    estimated = [from_pose(np.concatenate([e.position, e.orientation])) for e in (estimate0, estimate1)]
+    return float(np.linalg.norm(moved(truth0, truth1) - moved(*estimated)))

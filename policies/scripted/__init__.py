@@ -1,0 +1,1 @@
+"""Skills written by hand: the baseline that every learned policy is measured against."""

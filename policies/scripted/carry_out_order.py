@@ -1,0 +1,606 @@
+"""The scripted policy: fetches a tote and brings it where its order says, checking after each step.
+
+The order's script is a generator that reads like instructions to a person: each `yield` is a target for one period, and
+each return from it a new look at the world. Its only privileged input is the pose source it is given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+
+import numpy as np
+
+from humanoid_control.errors import FactoryError, OrderError, SolverError
+from humanoid_control.mission.factory import Conveyor, Factory, Order, Rack
+from humanoid_control.mission.path_planning import FloorMap
+from humanoid_control.mission.placement import Placement, initial_placements, ordered_placement
+from humanoid_control.robot_model import RobotModel
+from humanoid_control.transforms import (
+    from_pose, interpolated, inverse, planar, rotation_vector, to_pose, wrapped, yaw_of,
+)  # fmt: skip
+from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTarget
+from perception.poses import surface_name
+from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
+from policies.scripted.grips import (
+    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, STANCE_DISTANCE, UPRIGHT, BodyPosture, PosturePlanner, grip_opening, hand_in_tote,
+    tote_from_hands,
+)  # fmt: skip
+from policies.scripted.navigation import CARRYING, EMPTY_HANDED, Tolerance, WalkingLimits, WayFollower, velocity_to
+
+PERIOD_S = 0.02
+OPEN = 0.09  # m between the pads
+GRIP_FORCE = 20.0  # N
+STANDOFF = 0.32  # m before the stance: the last stretch is straight
+LIFT = 0.06  # m above where the tote stood, before walking away with it
+CLEARANCE = 0.05  # m under the tote when it comes in over a surface
+STANCE_TOLERANCE = Tolerance(0.035, 0.07)
+STANDOFF_TOLERANCE = Tolerance(0.08, 0.12)
+HAND_SPEED, HAND_TURN_SPEED = 0.30, 1.2  # m/s, rad/s
+MAX_TRIES = 3
+PERSON_STOP_DISTANCE = 0.9  # m
+MEMORY_S = 1.0  # s after which a pose not seen again is no longer believed
+
+Script = Generator[WholeBodyTarget, None, None]
+
+
+class OrderFailedError(OrderError):
+    """The order cannot be carried on; says why."""
+
+
+class CarryOutOrder:
+    """Carries out one order at a time, by hand-written skills. See `policies.policy.Policy`."""
+
+    name = "scripted"
+    needs = frozenset({"poses"})
+    period_s = PERIOD_S
+
+    def __init__(self, model: RobotModel) -> None:
+        """Prepares the skills.
+
+        Args:
+            model: the robot.
+        """
+        self._postures = PosturePlanner(model)
+        self._placements: dict[str, Placement] | None = None
+        self._factory: Factory | None = None
+
+    def reset(self, factory: Factory, order: Order) -> None:
+        """See `Policy.reset`."""
+        try:
+            self._tote = factory.tote(order.tote)
+            factory.station(order.to)
+            if order.on is not None:
+                factory.tote(order.on)
+        except FactoryError as error:
+            raise OrderError(str(error)) from None
+        if factory is not self._factory:
+            self._factory = factory
+            self._floor = FloorMap(factory)
+            self._placements = initial_placements(factory)
+        self._order = order
+        place = ordered_placement(factory, order, self._placements)
+        if place is None:
+            raise OrderError(f"There is no free place for {order.tote} on {order.to}.")
+        self._place = place
+        source = self._placements[order.tote]
+        self._source_station = factory.station(source.station)
+        self._source_shelf = source.shelf
+        self._script: Script | None = None
+        self._posture = UPRIGHT
+        self._subtask, self._reason, self._next, self._problem, self._progress = "start", "a new order", "approach", "", 0.0
+        self._outcome, self._detail = RUNNING, ""
+        self._hold: WholeBodyTarget | None = None
+        self._odom_from_tote: np.ndarray | None = None
+        self._odom_from_surface: dict[str, np.ndarray] = {}
+
+    # --- the interface ------------------------------------------------------------------------------------------------
+
+    def act(self, observation: Observation) -> PolicyOutput:
+        """See `Policy.act`."""
+        self._see(observation)
+        if self._script is None:
+            self._script = self._carry_out()
+        if self._outcome == RUNNING:
+            try:
+                self._hold = next(self._script)
+            except StopIteration:
+                self._outcome, self._progress = DONE, 1.0
+                self._placements[self._order.tote] = self._place
+                self._hold = self._stand()
+            except (OrderError, SolverError) as error:
+                self._outcome, self._detail = FAILED, str(error)
+                self._problem = str(error)
+                self._hold = self._stand()
+        else:
+            self._hold = self._stand()
+        return PolicyOutput(
+            targets=(self._hold,), period_s=PERIOD_S, subtask=self._subtask, reason=self._reason, next_subtask=self._next,
+            problem=self._problem, progress=self._progress, outcome=self._outcome, detail=self._detail,
+        )  # fmt: skip
+
+    def _see(self, observation: Observation) -> None:
+        """Takes an observation in: everything seen is kept in `odom`."""
+        self._now = observation.stamp_s
+        self._observation = observation
+        estimate = observation.estimate
+        odom_from_base = from_pose(np.concatenate([estimate.position, estimate.orientation]))
+        self._odom_from_base = odom_from_base
+        yaw = yaw_of(odom_from_base)
+        self._pose = np.array([estimate.position[0], estimate.position[1], yaw])
+        poses = observation.poses
+        self._people: list[np.ndarray] = []
+        if poses is None:
+            return
+        seen = poses.totes.get(self._order.tote)
+        if seen is not None:
+            self._odom_from_tote = odom_from_base @ seen.base_from_object
+            self._tote_seen_s = seen.stamp_s
+        self._odom_from_totes = {name: odom_from_base @ pose.base_from_object for name, pose in poses.totes.items()}
+        for name, pose in poses.surfaces.items():
+            self._odom_from_surface[name] = odom_from_base @ pose.base_from_object
+        self._people = [(odom_from_base @ np.array([p[0], p[1], 0.0, 1.0]))[:2] for p in poses.people.values()]
+
+    # --- the script ---------------------------------------------------------------------------------------------------
+
+    def _carry_out(self) -> Script:
+        yield from self._wait_for_poses()
+        for attempt in range(MAX_TRIES):
+            self._say("approach", f"{self._order.tote} is on {self._source_station.name}", "reach", 0.05)
+            yield from self._walk_to_stance(self._grip_stance, EMPTY_HANDED, OPEN)
+            self._say("reach", "the tote is within reach", "grip", 0.2)
+            yield from self._reach()
+            self._say("grip", "the fingers are above and below both lips", "lift", 0.3)
+            yield from self._close_fingers()
+            if self._has_grip():
+                self._say("lift", "both lips are between the pads", "step_back", 0.35)
+                yield from self._lift()
+                if self._is_lifted():
+                    break
+                self._problem = "the tote did not come along"
+            else:
+                self._problem = f"missed the grip: pads {self._openings_text()} apart"
+            self._say("let_go", self._problem, "approach", 0.2)
+            yield from self._let_go()
+            yield from self._back_off(0.25)
+        else:
+            raise OrderFailedError(f"gave up after {MAX_TRIES} tries: {self._problem}")
+        self._say("step_back", "there is room behind", "carry", 0.4)
+        yield from self._step_back_with_tote()
+        self._say("carry", f"{self._place.station} wants it", "align", 0.5)
+        yield from self._carry()
+        self._say("align", "the place is ahead", "set_down", 0.75)
+        yield from self._align_to_place()
+        self._say("set_down", "the tote is above its place", "let_go", 0.8)
+        yield from self._set_down()
+        self._say("let_go", "the tote stands", "step_back", 0.9)
+        yield from self._let_go()
+        self._say("step_back", "hands are free", "", 0.95)
+        yield from self._back_off(0.30)
+        yield from self._settle(0.4)
+
+    def _say(self, subtask: str, reason: str, next_subtask: str, progress: float) -> None:
+        self._subtask, self._reason, self._next, self._progress = subtask, reason, next_subtask, progress
+
+    # --- where things are ---------------------------------------------------------------------------------------------
+
+    def _wait_for_poses(self) -> Script:
+        started = self._now
+        while self._odom_from_tote is None or not self._odom_from_surface:
+            if self._now - started > 5.0:
+                what = f"tote {self._order.tote}" if self._odom_from_tote is None else "station"
+                raise OrderFailedError(f"no pose of any {what} came within 5 s")
+            yield self._stand()
+
+    def _odom_from_map(self) -> np.ndarray:
+        """(4, 4) from the surfaces seen: where the map lies in `odom`."""
+        nearest, best = None, math.inf
+        for station in self._factory.stations:
+            for shelf in range(len(station.surfaces)):
+                seen = self._odom_from_surface.get(surface_name(station.name, shelf))
+                if seen is None:
+                    continue
+                distance = float(np.linalg.norm(seen[:2, 3] - self._pose[:2]))
+                if distance < best:
+                    floor = planar(seen[0, 3], seen[1, 3], yaw_of(seen))
+                    nearest, best = floor @ inverse(station.map_from_station), distance
+        return nearest
+
+    def _surface(self, station: str, shelf: int) -> np.ndarray:
+        """(4, 4) odom_from_surface.
+
+        Raises:
+            OrderFailedError: if it was never seen.
+        """
+        name = surface_name(station, shelf)
+        if name not in self._odom_from_surface:
+            raise OrderFailedError(f"the pose of {name} was never seen")
+        return self._odom_from_surface[name]
+
+    def _tote_facing(self, station_yaw: float) -> np.ndarray:
+        """(4, 4) odom_from_tote, of its two equal orientations the one that faces as the station does."""
+        tote = self._odom_from_tote
+        if abs(wrapped(yaw_of(tote) - station_yaw)) > math.pi / 2:
+            tote = tote @ planar(0.0, 0.0, math.pi)
+        return tote
+
+    def _source_tote(self) -> np.ndarray:
+        return self._tote_facing(yaw_of(self._surface(self._source_station.name, self._source_shelf)))
+
+    def _goal_tote(self) -> np.ndarray:
+        """(4, 4) odom_from_tote when it stands where it shall."""
+        place = self._place
+        surface = self._surface(place.station, place.shelf)
+        if place.on is not None:
+            below = self._odom_from_totes[place.on]
+            if abs(wrapped(yaw_of(below) - yaw_of(surface))) > math.pi / 2:
+                below = below @ planar(0.0, 0.0, math.pi)
+            height = below[2, 3] + self._factory.tote(place.on).carrier.stacking_height
+            return planar(below[0, 3], below[1, 3], yaw_of(below), height)
+        x, y, yaw = place.pose
+        return planar(surface[0, 3], surface[1, 3], yaw_of(surface), surface[2, 3]) @ planar(x, y, yaw)
+
+    def _stance_before(self, odom_from_tote: np.ndarray) -> np.ndarray:
+        """(3,) base pose (x, y, yaw) in `odom` from which a tote is handled."""
+        yaw = yaw_of(odom_from_tote)
+        x, y = odom_from_tote[:2, 3] - STANCE_DISTANCE * np.array([math.cos(yaw), math.sin(yaw)])
+        return np.array([x, y, yaw])
+
+    def _grip_stance(self) -> np.ndarray:
+        return self._stance_before(self._source_tote())
+
+    def _place_stance(self) -> np.ndarray:
+        return self._stance_before(self._goal_tote())
+
+    # --- targets ------------------------------------------------------------------------------------------------------
+
+    def _target(self, *, velocity=None, hands=None, frame=FRAME_ODOM, opening=OPEN, hand_velocities=None) -> WholeBodyTarget:
+        active = hands is not None
+        poses = np.array([to_pose(h) for h in hands]) if active else np.tile([0.0, 0, 0, 0, 0, 0, 1], (2, 1))
+        return WholeBodyTarget(
+            stamp_s=self._now,
+            frame=frame,
+            base_velocity=np.zeros(3) if velocity is None else velocity,
+            hand_poses=poses,
+            hand_active=np.full(2, active),
+            hand_velocities=np.zeros((2, 6)) if hand_velocities is None else hand_velocities,
+            torso_pitch=self._posture.torso_pitch,
+            pelvis_height=self._posture.pelvis_height,
+            gripper_openings=np.full(2, opening),
+            gripper_forces=np.full(2, GRIP_FORCE),
+        )
+
+    def _stand(self) -> WholeBodyTarget:
+        """Stands still and leaves the hands to themselves, or where they were."""
+        last = self._hold
+        if last is not None and last.hand_active.any():
+            return WholeBodyTarget(self._now, last.frame, np.zeros(3), last.hand_poses, last.hand_active, np.zeros((2, 6)),
+                                   last.torso_pitch, last.pelvis_height, last.gripper_openings, last.gripper_forces)  # fmt: skip
+        return self._target()
+
+    def _footprint(self) -> np.ndarray:
+        """(4, 4) odom_from_base_footprint."""
+        return planar(*self._pose)
+
+    def _actual_hands(self) -> tuple[np.ndarray, np.ndarray]:
+        """(4, 4) each, odom_from_hand, as last wanted: they are followed to millimetres."""
+        hands = tuple(from_pose(p) for p in self._hold.hand_poses)
+        if self._hold.frame == FRAME_ODOM:
+            return hands
+        footprint = self._footprint()
+        return tuple(footprint @ hand for hand in hands)
+
+    def _bend_for(self, odom_from_hands: tuple[np.ndarray, np.ndarray], footprint: np.ndarray) -> None:
+        """Squats and bends as two hand poses need it, for a base that stands at `footprint`."""
+        base_from_odom = inverse(footprint)
+        self._posture = self._postures.plan(tuple(base_from_odom @ hand for hand in odom_from_hands))
+
+    def _move_hands(self, goals, *, frame=FRAME_ODOM, opening=OPEN, speed=HAND_SPEED, settle=0.0, starts=None,
+                    drift=None) -> Script:  # fmt: skip
+        """Moves both hands straight to poses (4, 4), smoothly, and waits for them.
+
+        Args:
+            goals: where to, in `frame`.
+            frame: of the target.
+            opening: m between the pads meanwhile.
+            speed: m/s at the fastest.
+            settle: s to wait at the end.
+            starts: where from; by default where they were last wanted.
+            drift: (3,) m/s with which goals and starts move along (a belt).
+        """
+        if starts is None:
+            starts = tuple(from_pose(p) for p in self._hold.hand_poses) if self._hold.frame == frame else (
+                self._actual_hands() if frame == FRAME_ODOM else tuple(inverse(self._footprint()) @ h for h in self._actual_hands()))  # fmt: skip
+        distance = max(np.linalg.norm(g[:3, 3] - s[:3, 3]) for g, s in zip(goals, starts))
+        turn = max(np.linalg.norm(rotation_vector(g[:3, :3] @ s[:3, :3].T)) for g, s in zip(goals, starts))
+        duration = max(1.9 * distance / speed, 1.9 * turn / HAND_TURN_SPEED, 0.2)
+        begin = self._now
+        while True:
+            t = min((self._now - begin) / duration, 1.0)
+            share = t**3 * (10 - 15 * t + 6 * t * t)
+            rate = 30 * t * t * (1 - 2 * t + t * t) / duration
+            hands, velocities = [], np.zeros((2, 6))
+            for side in (0, 1):
+                hand = interpolated(starts[side], goals[side], share)
+                velocities[side, :3] = rate * (goals[side][:3, 3] - starts[side][:3, 3])
+                velocities[side, 3:] = rate * rotation_vector(goals[side][:3, :3] @ starts[side][:3, :3].T)
+                if drift is not None:
+                    hand[:3, 3] += drift * (self._now - begin)
+                    velocities[side, :3] += drift
+                hands.append(hand)
+            yield self._target(hands=hands, frame=frame, opening=opening, hand_velocities=velocities)
+            if self._now - begin >= duration + settle:
+                return
+
+    def _settle(self, seconds: float) -> Script:
+        begin = self._now
+        while self._now - begin < seconds:
+            yield self._stand()
+
+    # --- walking ------------------------------------------------------------------------------------------------------
+
+    def _walking_target(self, velocity: np.ndarray, carrying: bool) -> WholeBodyTarget:
+        """A step on the way; stands still before a person, and slows down in a slow zone."""
+        if self._person_in_the_way(velocity):
+            velocity = np.zeros(3)
+        elif self._floor.is_slow((inverse(self._odom_from_map()) @ np.array([*self._pose[:2], 0.0, 1.0]))[:2]):
+            velocity = 0.5 * velocity
+        if carrying:
+            return self._target(velocity=velocity, hands=self._carried, frame=FRAME_BASE_FOOTPRINT, opening=0.0)
+        return self._target(velocity=velocity)
+
+    def _person_in_the_way(self, velocity: np.ndarray) -> bool:
+        if np.linalg.norm(velocity[:2]) < 0.02:
+            return False
+        yaw = self._pose[2]
+        heading = np.array([[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]]) @ velocity[:2]
+        heading /= np.linalg.norm(heading)
+        for person in self._people:
+            away = person - self._pose[:2]
+            distance = float(np.linalg.norm(away))
+            if distance < PERSON_STOP_DISTANCE and float(away @ heading) > 0.3 * distance:
+                self._problem = f"a person {distance:.1f} m ahead: waiting"
+                return True
+        return False
+
+    def _walk_way(self, goal: np.ndarray, limits: WalkingLimits, *, carrying: bool) -> Script:
+        """Walks to a pose (x, y, yaw) in `odom` around everything."""
+        odom_from_map = self._odom_from_map()
+        map_from_odom = inverse(odom_from_map)
+
+        def in_map(xy):
+            return (map_from_odom @ np.array([xy[0], xy[1], 0.0, 1.0]))[:2]
+
+        people = [in_map(p) for p in self._people]
+        corners = self._floor.plan(in_map(self._pose[:2]), in_map(goal[:2]), people)
+        points = [(odom_from_map @ np.array([*corner, 0.0, 1.0]))[:2] for corner in corners]
+        follower = WayFollower(points, goal[2])
+        begin, replan = self._now, self._now
+        while not follower.is_there(self._pose, STANDOFF_TOLERANCE):
+            velocity = follower.velocity(self._pose, limits)
+            waiting = self._person_in_the_way(velocity)
+            yield self._walking_target(velocity, carrying)
+            if waiting and self._now - replan > 2.0:  # round the person, if that is possible
+                replan = self._now
+                people = [in_map(p) for p in self._people]
+                try:
+                    corners = self._floor.plan(in_map(self._pose[:2]), in_map(goal[:2]), people)
+                    follower = WayFollower([(odom_from_map @ np.array([*c, 0.0, 1.0]))[:2] for c in corners], goal[2])
+                except OrderError:
+                    pass  # no way round: wait on
+            if self._now - begin > 180.0:
+                raise OrderFailedError("did not get there within 180 s")
+
+    def _step_up(self, stance, limits: WalkingLimits, *, carrying: bool) -> Script:
+        """Walks the last, straight stretch to a stance that may still be refined on the way, and comes to a stand."""
+        for _ in range(3):
+            begin, arrived = self._now, None
+            while arrived is None or self._now - arrived < 0.3:
+                goal = stance()
+                velocity = velocity_to(self._pose, goal, limits)
+                near = np.linalg.norm(goal[:2] - self._pose[:2]) < 0.02 and abs(wrapped(goal[2] - self._pose[2])) < 0.04
+                if near or self._now - begin > 12.0:
+                    arrived = arrived or self._now
+                yield self._walking_target(velocity, carrying)
+            begin = self._now
+            while self._observation.control.mode == "walking" or self._now - begin < 0.3:
+                yield self._walking_target(np.zeros(3), carrying)
+                if self._now - begin > 5.0:
+                    break
+            goal = stance()
+            if np.linalg.norm(goal[:2] - self._pose[:2]) < STANCE_TOLERANCE.position and (
+                    abs(wrapped(goal[2] - self._pose[2])) < STANCE_TOLERANCE.yaw):  # fmt: skip
+                return
+            self._problem = "stands off its place: steps again"
+
+    def _standoff(self, stance: np.ndarray) -> np.ndarray:
+        return stance - STANDOFF * np.array([math.cos(stance[2]), math.sin(stance[2]), 0.0])
+
+    def _walk_to_stance(self, stance, limits: WalkingLimits, opening: float) -> Script:
+        self._posture = UPRIGHT
+        yield from self._walk_way(self._standoff(stance()), limits, carrying=False)
+        yield from self._step_up(stance, limits.scaled(0.6), carrying=False)
+
+    def _back_off(self, distance: float) -> Script:
+        """Walks backwards without turning, hands at the sides."""
+        start = self._pose.copy()
+        self._posture = UPRIGHT
+        begin = self._now
+        while True:
+            back = float((start[:2] - self._pose[:2]) @ np.array([math.cos(start[2]), math.sin(start[2])]))
+            if back > distance or self._now - begin > 10.0:
+                break
+            turn = 0.9 * wrapped(start[2] - self._pose[2])
+            yield self._target(velocity=np.array([-EMPTY_HANDED.backward, 0.0, turn]))
+        begin = self._now
+        while self._observation.control.mode == "walking" or self._now - begin < 0.3:
+            yield self._target()
+            if self._now - begin > 5.0:
+                break
+
+    # --- hands --------------------------------------------------------------------------------------------------------
+
+    def _current_hand_poses(self) -> tuple[np.ndarray, np.ndarray]:
+        """(4, 4) each, in `base_footprint`: where hanging hands are, near enough to start from."""
+        return tuple(planar(0.20, sign * 0.26, 0.0, 0.83) for sign in (1, -1))
+
+    def _reach(self) -> Script:
+        """Hands to both sides of the lip: over the front, beside, then onto it."""
+        carrier = self._tote.carrier
+        tote = self._source_tote()
+        grip = tuple(tote @ hand_in_tote(carrier, side) for side in (0, 1))
+        self._bend_for(grip, self._footprint())
+        ceiling = self._ceiling(self._source_station, self._source_shelf)
+        raised = min(0.10, ceiling - self._height_above(self._source_station.name, self._source_shelf, tote) - carrier.height - 0.07)
+        footprint = self._footprint()
+        starts = tuple(footprint @ pose for pose in self._current_hand_poses())
+        before = tuple(tote @ hand_in_tote(carrier, s, outward=0.10, backward=0.22, up=raised) for s in (0, 1))
+        beside = tuple(tote @ hand_in_tote(carrier, s, outward=0.07, backward=0.06) for s in (0, 1))
+        yield from self._move_hands(before, starts=starts)
+        yield from self._move_hands(beside)
+        yield from self._move_hands(grip, speed=0.12, settle=0.3)
+
+    def _ceiling(self, station, shelf: int) -> float:
+        """Free height in m above a surface."""
+        if isinstance(station, Rack) and shelf + 1 < len(station.shelves):
+            return station.shelves[shelf + 1] - station.shelves[shelf] - 0.02
+        return 1.0
+
+    def _height_above(self, station: str, shelf: int, tote: np.ndarray) -> float:
+        return float(tote[2, 3] - self._surface(station, shelf)[2, 3])
+
+    def _close_fingers(self) -> Script:
+        begin = self._now
+        hands = self._actual_hands()
+        while self._now - begin < 0.7:
+            yield self._target(hands=hands, opening=0.0)
+
+    def _has_grip(self) -> bool:
+        low, high = grip_opening(self._tote.carrier)
+        openings = self._observation.state.gripper_openings
+        return bool((openings > low).all() and (openings < high).all())
+
+    def _openings_text(self) -> str:
+        return " and ".join(f"{1000 * o:.0f} mm" for o in self._observation.state.gripper_openings)
+
+    def _lift(self) -> Script:
+        self._grip_transforms = tote_from_hands(self._source_tote(), self._actual_hands())
+        self._tote_height_before = float(self._odom_from_tote[2, 3])
+        goals = tuple(_raised(hand, LIFT) for hand in self._actual_hands())
+        yield from self._move_hands(goals, opening=0.0, speed=0.12, settle=0.4)
+
+    def _is_lifted(self) -> bool:
+        return bool(self._odom_from_tote[2, 3] - self._tote_height_before > 0.6 * LIFT)
+
+    def _let_go(self) -> Script:
+        """Opens, takes the hands away sideways, then back and up."""
+        drift = self._belt_drift()
+        hands = self._actual_hands()
+        begin = self._now
+        while self._now - begin < 0.35:
+            moved = tuple(_shifted(h, drift * (self._now - begin)) for h in hands)
+            velocities = np.zeros((2, 6))
+            velocities[:, :3] = drift
+            yield self._target(hands=moved, opening=OPEN, hand_velocities=velocities)
+        hands = self._actual_hands()
+        lateral = hands[0][:3, 3] - hands[1][:3, 3]
+        lateral /= np.linalg.norm(lateral)
+        out = tuple(_shifted(h, (0.07 + (0.10 if np.linalg.norm(drift) > 0 else 0.0)) * sign * lateral)
+                    for h, sign in zip(hands, (1, -1)))  # fmt: skip
+        yield from self._move_hands(out, speed=0.25 if not drift.any() else 0.5, drift=drift)
+        yaw = self._pose[2]
+        back = np.array([-0.16 * math.cos(yaw), -0.16 * math.sin(yaw), 0.0])
+        yield from self._move_hands(tuple(_shifted(h, back) for h in self._actual_hands()))
+
+    def _belt_drift(self) -> np.ndarray:
+        """(3,) m/s in `odom` of what the tote stands on."""
+        station = self._factory.station(self._place.station)
+        if self._progress < 0.7 or self._place.on is not None or not isinstance(station, Conveyor):
+            return np.zeros(3)
+        return self._surface(station.name, 0)[:3, 1] * station.speed
+
+    # --- with the tote ------------------------------------------------------------------------------------------------
+
+    def _step_back_with_tote(self) -> Script:
+        """Backs off with the tote as it is, then brings it before the chest."""
+        footprint = self._footprint()
+        self._carried = tuple(inverse(footprint) @ hand for hand in self._actual_hands())
+        start = self._pose.copy()
+        begin = self._now
+        while True:
+            back = float((start[:2] - self._pose[:2]) @ np.array([math.cos(start[2]), math.sin(start[2])]))
+            if back > STANDOFF or self._now - begin > 12.0:
+                break
+            turn = 0.9 * wrapped(start[2] - self._pose[2])
+            yield self._walking_target(np.array([-CARRYING.backward, 0.0, turn]), carrying=True)
+        begin = self._now
+        while self._observation.control.mode == "walking" or self._now - begin < 0.3:
+            yield self._walking_target(np.zeros(3), carrying=True)
+            if self._now - begin > 5.0:
+                break
+        self._check_carried()
+        yield from self._bring_hands(planar(CARRY_DISTANCE, 0.0, 0.0, CARRY_GRIP_HEIGHT - self._tote.carrier.grip_height))
+        self._check_carried()
+
+    def _bring_hands(self, base_from_tote: np.ndarray) -> Script:
+        """Moves the tote held to a pose (4, 4) in `base_footprint`, bending as needed."""
+        goals = tuple(base_from_tote @ hand for hand in self._grip_transforms)
+        self._posture = self._postures.plan(goals)
+        yield from self._move_hands(goals, frame=FRAME_BASE_FOOTPRINT, opening=0.0, speed=0.25, settle=0.2, starts=self._carried)
+        self._carried = goals
+
+    def _check_carried(self) -> None:
+        hands = self._actual_hands()
+        middle = 0.5 * (hands[0][:3, 3] + hands[1][:3, 3])
+        expected = self._odom_from_tote[:3, 3] + [0.0, 0.0, self._tote.carrier.grip_height]
+        if np.linalg.norm(middle - expected) > 0.15:
+            raise OrderFailedError(f"{self._order.tote} is no longer in the hands")
+
+    def _entry_height(self) -> float:
+        """Height in m of the tote's bottom when it comes in over its place."""
+        return float(self._goal_tote()[2, 3]) + CLEARANCE
+
+    def _carry(self) -> Script:
+        yield from self._walk_way(self._standoff(self._place_stance()), CARRYING, carrying=True)
+
+    def _align_to_place(self) -> Script:
+        """Before the station: brings the tote to entry height, then steps up to it."""
+        begin = self._now
+        while self._observation.control.mode == "walking" or self._now - begin < 0.3:
+            yield self._walking_target(np.zeros(3), carrying=True)
+            if self._now - begin > 5.0:
+                break
+        self._check_carried()
+        yield from self._bring_hands(planar(CARRY_DISTANCE, 0.0, 0.0, self._entry_height()))
+        yield from self._step_up(self._place_stance, CARRYING.scaled(0.6), carrying=True)
+        self._check_carried()
+
+    def _set_down(self) -> Script:
+        """Over its place as it is really held, then down until it stands."""
+        hands = self._actual_hands()
+        held = tote_from_hands(self._tote_facing(self._pose[2]), hands)
+        drift = self._belt_drift()
+        goal = self._goal_tote()
+        above = tuple(_raised(goal @ h, 0.025) for h in held)
+        self._bend_for(tuple(goal @ h for h in held), self._footprint())
+        yield from self._move_hands(above, opening=0.0, speed=0.2, settle=0.3)
+        held = tote_from_hands(self._tote_facing(self._pose[2]), self._actual_hands())
+        goal = self._goal_tote()
+        if not drift.any():
+            above = tuple(_raised(goal @ h, 0.01) for h in held)
+            yield from self._move_hands(above, opening=0.0, speed=0.1)
+        down = tuple(_raised(h, -(0.014 if not drift.any() else 0.03)) for h in self._actual_hands())
+        yield from self._move_hands(down, opening=0.0, speed=0.06, settle=0.2 if not drift.any() else 0.0, drift=drift)
+
+
+def _raised(pose: np.ndarray, height: float) -> np.ndarray:
+    return _shifted(pose, np.array([0.0, 0.0, height]))
+
+
+def _shifted(pose: np.ndarray, by: np.ndarray) -> np.ndarray:
+    moved = pose.copy()
+    moved[:3, 3] += by
+    return moved
+
+
+__all__ = ["BodyPosture", "CarryOutOrder"]

@@ -1,0 +1,105 @@
+"""Where hands go on a tote, and how the body stands for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from humanoid_control.errors import SolverError
+from humanoid_control.inverse_kinematics import IkOptions, IkTargets, IkTasks, InverseKinematics
+from humanoid_control.mission.load_carriers import LoadCarrier
+from humanoid_control.robot_model import RobotModel
+from humanoid_control.transforms import inverse, rotation_x, rotation_z, to_pose, transform
+from humanoid_control.whole_body_control.controller import standing_posture
+
+# The hand comes diagonally from outside, fingers one above and one below the lip: the weight rests on the lower finger
+# and needs no friction. Its base stays outside the tote, its finger tips just before the wall.
+HAND_YAW = math.radians(40)
+OUTWARD = 0.008  # m, the pads' middle beyond the lip's edge
+BACKWARD = 0.018  # m, the pads' middle before the tote's: where pad and lip overlap is then beside the tote's middle
+STANCE_DISTANCE = 0.39  # m from the base to the middle of a tote that is gripped or set down
+CARRY_DISTANCE = 0.37  # m the same while walking with it
+CARRY_GRIP_HEIGHT = 0.95  # m, of the hands
+
+
+def hand_in_tote(carrier: LoadCarrier, side: int, *, outward: float = 0.0, backward: float = 0.0, up: float = 0.0) -> np.ndarray:
+    """(4, 4) tote_from_hand of the grip, or of a point off it.
+
+    Args:
+        carrier: the tote.
+        side: 0 left, 1 right.
+        outward, backward, up: m away from the grip: sideways away from the tote, towards the robot, upwards.
+    """
+    sign = 1.0 if side == 0 else -1.0
+    rotation = rotation_z(-sign * HAND_YAW) @ rotation_x(sign * math.pi / 2)
+    return transform(rotation, np.array([-BACKWARD - backward, sign * (carrier.length / 2 + OUTWARD + outward),
+                                         carrier.grip_height + up]))  # fmt: skip
+
+
+def grip_opening(carrier: LoadCarrier) -> tuple[float, float]:
+    """Smallest and largest gap in m between pads that have the lip between them."""
+    return 0.013, 0.025
+
+
+@dataclass(frozen=True)
+class BodyPosture:
+    """How low and how bent the body is.
+
+    Attributes:
+        pelvis_height: m.
+        torso_pitch: rad.
+    """
+
+    pelvis_height: float
+    torso_pitch: float
+
+
+UPRIGHT = BodyPosture(0.72, 0.0)
+
+
+class PosturePlanner:
+    """Finds how far to bend and squat for two hand poses, by whole-body inverse kinematics."""
+
+    def __init__(self, model: RobotModel) -> None:
+        """Prepares the solver.
+
+        Args:
+            model: the robot.
+        """
+        weights = np.array([[3.0, 3, 3, 2, 2, 2]] * 2 + [[30.0] * 6] * 2 + [[0, 0, 0, 0.1, 0.3, 0.1], [0, 0, 1.5, 0.1, 0.1, 0.1]])
+        tasks = IkTasks(frame_weights=weights, required=np.array([True, True, True, True, False, False]))
+        self._ik = InverseKinematics(model, tasks, IkOptions(error_damping=1e-2))
+        self._posture = standing_posture(model)
+        self._start = np.concatenate([[-0.035, 0.0, 0.72, 0.0, 0.0, 0.0, 1.0], self._posture])
+
+    def plan(self, base_from_hands: tuple[np.ndarray, np.ndarray]) -> BodyPosture:
+        """The posture for hands at poses (4, 4) in `base_footprint`, feet side by side under it.
+
+        Raises:
+            SolverError: if the hands cannot get there.
+        """
+        poses = np.zeros((6, 7))
+        for side in (0, 1):
+            poses[side] = to_pose(base_from_hands[side])
+            poses[2 + side] = to_pose(transform(np.eye(3), np.array([0.035, 0.11 * (1 - 2 * side), 0.0])))
+        lowest = min(base_from_hands[0][2, 3], base_from_hands[1][2, 3])
+        height = float(np.clip(0.60 + 0.16 * (lowest - 0.5) / 0.45, 0.58, 0.72))
+        poses[4, 6] = 1.0
+        poses[5] = [0, 0, height, 0, 0, 0, 1]
+        solution = self._ik.solve(self._start, IkTargets(poses, np.array([0.035, 0.0, 0.6]), self._posture), max_iterations=300)
+        base = solution.configuration
+        x, y, z, w = base[3:7]
+        pelvis_pitch = math.asin(float(np.clip(2 * (w * y - z * x), -1, 1)))
+        waist_pitch = float(base[7 + 14])
+        return BodyPosture(float(np.clip(base[2], 0.55, 0.74)), float(np.clip(pelvis_pitch + waist_pitch, -0.1, 1.15)))
+
+
+def tote_from_hands(odom_from_tote: np.ndarray, odom_from_hands: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(4, 4) each: where the hands really have the tote."""
+    tote_from_odom = inverse(odom_from_tote)
+    return tote_from_odom @ odom_from_hands[0], tote_from_odom @ odom_from_hands[1]
+
+
+__all__ = ["BodyPosture", "PosturePlanner", "SolverError", "UPRIGHT", "grip_opening", "hand_in_tote", "tote_from_hands"]

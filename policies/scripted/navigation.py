@@ -1,0 +1,94 @@
+"""From a way on the floor to a walking velocity."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from humanoid_control.transforms import wrapped
+
+
+@dataclass(frozen=True)
+class WalkingLimits:
+    """How fast to walk.
+
+    Attributes:
+        forward, backward, sideways: m/s.
+        turning: rad/s.
+    """
+
+    forward: float = 0.40
+    backward: float = 0.20
+    sideways: float = 0.14
+    turning: float = 0.7
+
+    def scaled(self, factor: float) -> WalkingLimits:
+        """The same, slower or faster."""
+        return WalkingLimits(*(factor * v for v in (self.forward, self.backward, self.sideways, self.turning)))
+
+
+EMPTY_HANDED = WalkingLimits()
+CARRYING = WalkingLimits(forward=0.32, backward=0.18, sideways=0.12, turning=0.55)
+FACE_FORWARD_BEYOND = 0.7  # m left to go: further away the robot turns to where it walks
+CORNER_RADIUS = 0.15  # m
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How near is near enough.
+
+    Attributes:
+        position: m.
+        yaw: rad.
+    """
+
+    position: float
+    yaw: float
+
+
+def velocity_to(pose: np.ndarray, goal: np.ndarray, limits: WalkingLimits) -> np.ndarray:
+    """(3,) velocity in the robot's own axes that brings `pose` straight to `goal`, both (x, y, yaw)."""
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    dx, dy = goal[0] - pose[0], goal[1] - pose[1]
+    x, y = c * dx + s * dy, -s * dx + c * dy
+    turn = wrapped(goal[2] - pose[2])
+    velocity = np.array([
+        np.clip(0.9 * x, -limits.backward, limits.forward),
+        np.clip(0.9 * y, -limits.sideways, limits.sideways),
+        np.clip(0.9 * turn, -limits.turning, limits.turning),
+    ])  # fmt: skip
+    if abs(turn) > 0.5:  # turn first: walking sideways with a tote in the hands is slow
+        velocity[:2] *= max(0.0, 1.0 - (abs(turn) - 0.5) / 0.5)
+    return velocity
+
+
+class WayFollower:
+    """Follows corner points to a final pose, facing forward on the long stretches."""
+
+    def __init__(self, points: list[np.ndarray], final_yaw: float) -> None:
+        """Starts a way.
+
+        Args:
+            points: (2,) m corners, the goal last.
+            final_yaw: rad, heading at the goal.
+        """
+        self._points = [np.asarray(p, float) for p in points]
+        self._final_yaw = final_yaw
+
+    def velocity(self, pose: np.ndarray, limits: WalkingLimits) -> np.ndarray:
+        """(3,) velocity in the robot's own axes at `pose` (x, y, yaw)."""
+        while len(self._points) > 1 and np.linalg.norm(self._points[0] - pose[:2]) < CORNER_RADIUS:
+            self._points.pop(0)
+        target = self._points[0]
+        way = target - pose[:2]
+        left = float(np.linalg.norm(way)) + sum(
+            float(np.linalg.norm(b - a)) for a, b in zip(self._points, self._points[1:]))  # fmt: skip
+        yaw = math.atan2(way[1], way[0]) if left > FACE_FORWARD_BEYOND else self._final_yaw
+        return velocity_to(pose, np.array([target[0], target[1], yaw]), limits)
+
+    def is_there(self, pose: np.ndarray, tolerance: Tolerance) -> bool:
+        """Whether the pose (x, y, yaw) is at the way's end."""
+        return (len(self._points) == 1 and bool(np.linalg.norm(self._points[0] - pose[:2]) < tolerance.position)
+                and abs(wrapped(self._final_yaw - pose[2])) < tolerance.yaw)  # fmt: skip
