@@ -72,7 +72,7 @@ setup(
     zip_safe=True,
     # Names only: the versions, and why each is needed, are in constraints.txt.
     install_requires=["setuptools", "numpy", "scipy", "pin", "mujoco", "numba", "PyYAML", "pydantic", "shapely",
-                      "Jinja2", "matplotlib", "rich", "av", "transforms3d"],
+                      "Jinja2", "matplotlib", "packaging", "rich", "av", "transforms3d"],
     extras_require={
         "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],  # where no ROS 2 is installed
         "test": ["pytest"],
