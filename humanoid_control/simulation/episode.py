@@ -34,7 +34,9 @@ from humanoid_control.mission.placement import fits_on, handled_heights
 JOINT_COUNT = 29
 NOMINAL_FRICTION = 0.8  # of totes and hands, where `randomise` says nothing
 NOMINAL_JOINT_FRICTION = 0.1  # N m, around which a half-width in `randomise` spreads
-DRAWS_BEFORE_SHRINKING = 40
+DRAWS = 25  # of one thing, before its interval is narrowed
+GROUP_DRAWS = 4  # of all totes on a surface together, of which each is drawn until it has room
+SCALES = (1.0, 0.75, 0.5, 0.25, 0.12, 0.06)  # of the intervals; after them the file's own values
 
 STATION_COLOURS = {"table": (0.72, 0.60, 0.44), "rack": (0.28, 0.42, 0.62), "conveyor": (0.30, 0.32, 0.35)}
 FLOOR_COLOUR = (0.62, 0.63, 0.64)
@@ -188,17 +190,17 @@ def _drawn_tote(factory: Factory, tote: Tote, places: dict[str, tuple[float, flo
 # --- places -------------------------------------------------------------------------------------------------------
 
 
-def _until_possible(draw: Callable[[float], object]) -> object:
-    """Returns the first result of `draw(scale)` that is not None, with a scale that shrinks from 1 to 0."""
-    scale = 1.0
-    while True:
-        for _ in range(DRAWS_BEFORE_SHRINKING if scale else 1):
+def _until_possible(draw: Callable[[float], object], *, tries: int = DRAWS) -> object:
+    """Returns the first result of `draw(scale)` that is not None, with a scale that shrinks from 1 to 0.
+
+    At 0 it draws the file's own values, which are possible: they were checked when it was read.
+    """
+    for scale in SCALES:
+        for _ in range(tries):
             result = draw(scale)
             if result is not None:
                 return result
-        if not scale:
-            raise AssertionError("the file's own values are possible: they were checked when it was read")
-        scale = scale - 0.25
+    return draw(0.0)
 
 
 def _drawn_start(factory: Factory, seed: int) -> tuple[float, float, float]:
@@ -239,8 +241,8 @@ def _drawn_tote_places(factory: Factory, seed: int) -> dict[str, tuple[float, fl
         places: dict[str, tuple[float, float, float]] = {}
         taken: list[Polygon] = []
         for tote in group:
-            tries = (draw_one(tote, scale, taken) for _ in range(DRAWS_BEFORE_SHRINKING if scale else 1))
-            at = next((at for at in tries if at is not None), tote.at if not scale else None)
+            tries = (draw_one(tote, scale, taken) for _ in range(DRAWS))
+            at = next((at for at in tries if at is not None), None) if scale else tote.at
             if at is None:
                 return None
             places[tote.name] = at
@@ -252,7 +254,7 @@ def _drawn_tote_places(factory: Factory, seed: int) -> dict[str, tuple[float, fl
     for tote in standing:
         groups.setdefault((tote.station, tote.shelf or 0), []).append(tote)
     for group in groups.values():
-        places |= _until_possible(lambda scale, group=group: draw_group(group, scale))
+        places |= _until_possible(lambda scale, group=group: draw_group(group, scale), tries=GROUP_DRAWS)
     return places
 
 

@@ -16,7 +16,8 @@ LEG = 0.05
 SHELF_THICKNESS = 0.012  # little, so that the clear height above the shelf below stays close to the file's
 POST = 0.024
 BELT_THICKNESS = 0.04
-BELT_STOP_HEIGHT = 0.04  # low: it holds a tote at its wall without tipping it
+BELT_STOP_HEIGHT = 0.025  # m above the belt
+BELT_STOP_RADIUS = 0.01
 BELT_MASS = 300.0  # kg: friction of totes hardly slows it within a step
 STEEL = (0.55, 0.57, 0.60, 1.0)
 DARK = (0.16, 0.17, 0.18, 1.0)
@@ -134,9 +135,25 @@ class _Builder:
             mark = (-x - 0.001, middle - 0.03, under - 0.06), (-x, middle + 0.03, under - 0.03)
             self._box(f"mark{index}", *mark, WARNING, group=VISUAL)
         if running:
-            self._box(
-                "end", (-x, y - BELT_STOP, top), (x, y, top + BELT_STOP_HEIGHT), WARNING, group=BELT_END
-            )
+            self._belt_stop(x, y, top)
+
+    def _belt_stop(self, x: float, y: float, top: float) -> None:
+        """A low roller across the end of the belt: a tote leans on it with its wall and neither tips nor climbs."""
+        geom = self._spec.worldbody.add_geom(
+            name=f"{self._station.name}/end",
+            type=mujoco.mjtGeom.mjGEOM_CAPSULE,
+            pos=[0.0, y - BELT_STOP + BELT_STOP_RADIUS, top + BELT_STOP_HEIGHT],
+            quat=[np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0],
+            size=[BELT_STOP_RADIUS, x - BELT_STOP_RADIUS, 0.0],
+            rgba=WARNING,
+        )
+        assign(geom, BELT_END)
+        geom.set_frame(self._frame)
+        geom.friction, geom.priority, geom.solref = [0.05, 0.001, 0.0001], 2, [0.02, 1.0]
+        for sign in (-1, 1):
+            xs = sorted((sign * x, sign * (x - 0.015)))
+            post = (xs[0], y - BELT_STOP, top - 0.02), (xs[1], y - 0.005, top + BELT_STOP_HEIGHT)
+            self._box(f"end_post{sign}", *post, STEEL, group=VISUAL)
 
     def _running_belt(self) -> mujoco.MjsBody:
         station = self._station
