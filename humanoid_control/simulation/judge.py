@@ -53,6 +53,7 @@ REST_WINDOW_S = 0.1
 SUPPORT_TOLERANCE = 0.012  # m between a tote's bottom and the surface it is said to stand on
 EDGE_TOLERANCE = 0.002  # m over a station's edge that still counts as wholly on it
 STACK_TURN = 0.12  # rad against the tote below
+LEG_REACH = 1.0  # m from the pelvis within which the feet are
 STANDING_SPEED = 0.5  # m/s of the pelvis
 HOLD_S = 0.5
 LOOK_PERIOD = 10  # physics steps between looks at what changes slowly
@@ -103,7 +104,9 @@ class Judge:
         self._pelvis_velocity = _free_joint_velocity(model, self._pelvis)
         self._find_geoms(model)
         self._zones = [
-            (zone.name, np.array(zone.polygon, float)) for zone in self._factory.zones if zone.kind == "keep_out"
+            (zone.name, np.array(zone.polygon, float), zone.area.buffer(LEG_REACH).bounds)
+            for zone in self._factory.zones
+            if zone.kind == "keep_out"
         ]
         self._order: Order | None = None
 
@@ -150,8 +153,10 @@ class Judge:
             return self._verdict
         contact = data.contact
         pairs = contact.geom
-        meanings = self._meaning[pairs[:, 0], pairs[:, 1]]
-        seen = int(np.bitwise_or.reduce(meanings)) if len(meanings) else 0
+        meanings = self._meaning.take(pairs.dot(self._row))
+        seen = 0
+        for meaning in set(meanings.tobytes()):  # a fifth of the time of numpy's reduction over so few
+            seen |= meaning
         if seen & _HIT:
             self._look_for_hits(data, contact, pairs, meanings)
         if self._verdict is None and (seen & (_FALLEN | _ON_FLOOR) or self._steps % LOOK_PERIOD == 0):
@@ -233,10 +238,11 @@ class Judge:
         return None
 
     def _zone_entered(self, data: mujoco.MjData) -> tuple[str, str] | None:
-        if not self._zones:
-            return None
-        points = np.vstack((data.geom_xpos[self._feet, :2], data.xpos[self._pelvis, :2]))
-        for name, polygon in self._zones:
+        pelvis_x, pelvis_y = data.xpos[self._pelvis, :2].tolist()
+        for name, polygon, (low_x, low_y, high_x, high_y) in self._zones:
+            if not (low_x < pelvis_x < high_x and low_y < pelvis_y < high_y):
+                continue
+            points = np.vstack((data.geom_xpos[self._feet, :2], data.xpos[self._pelvis, :2]))
             inside = _inside(points, polygon)
             if inside.any():
                 x, y = points[np.flatnonzero(inside)[0]]
@@ -378,7 +384,8 @@ class Judge:
             + _ON_FLOOR * _pairs(tote, floor)
             + _FOOT_DOWN * _pairs(robot & on_foot, floor)
         )
-        self._owner, self._meaning = owner, meaning.astype(np.uint8)
+        self._owner, self._meaning = owner, meaning.astype(np.uint8).ravel()
+        self._row = np.array([model.ngeom, 1], np.int32)  # from a pair of geoms to its place in `_meaning`
         self._feet = np.flatnonzero(foot)
 
 
