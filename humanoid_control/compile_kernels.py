@@ -63,7 +63,9 @@ def main() -> int:
                 console.print(f"error: the kernels of {name} cannot be compiled: {error}", highlight=False)
                 return 1
             progress.advance(task)
-    console.print(f"{len(MODULES)} modules of compiled kernels are ready ({time.monotonic() - start:.1f} s).", highlight=False)
+    console.print(
+        f"{len(MODULES)} modules of compiled kernels are ready ({time.monotonic() - start:.1f} s).", highlight=False
+    )
     return 0
 
 

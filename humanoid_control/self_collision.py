@@ -29,9 +29,9 @@ HAND_LINK = "dex1_base_link"
 # The pads end 33 mm beyond the gripper frame (urdf/generate.py: 0.1433 - 0.110).
 FINGER_REACH = 0.033
 HAND_FRAMES = {"left": "l_gripper", "right": "r_gripper"}
-# A pair that comes no closer than this in any sampled configuration is left out. Sampling is dense in the configurations
-# of a pair that few joints part, such as the knee and the foot: those count as meeting only if they were seen to touch.
-# Held to the wide margin instead, an elbow and its wrist, always 10 mm apart, would stop each other for ever.
+# A pair that comes no closer than this in any sampled configuration is left out. Sampling is dense in the
+# configurations of a pair that few joints part, such as the knee and the foot: those count as meeting only if they were
+# seen to touch. Held to the wide margin instead, an elbow and its wrist, always 10 mm apart, would stop each other.
 NEVER_MEETS = 0.04
 FEW_JOINTS = 3
 SAMPLES = 4000
@@ -76,8 +76,8 @@ def hull_capsules(model: RobotModel) -> tuple[Capsule, ...]:
 def pairs_record(model: RobotModel) -> np.void:
     """The pairs of capsules that can meet, found by rule and by sampling configurations (seeded: always the same).
 
-    Left out are pairs on one body, pairs whose bodies a single joint connects, pairs that already overlap with all joints
-    at zero, and pairs that the joints' limits keep apart.
+    Left out are pairs on one body, pairs whose bodies a single joint connects, pairs that already overlap with all
+    joints at zero, and pairs that the joints' limits keep apart.
 
     Raises:
         ModelError: if the URDF has more capsules or pairs than the kernels are built for.

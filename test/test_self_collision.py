@@ -145,8 +145,12 @@ def test_left_out_pairs_never_touch(model, pairs):
     parents = model.tree.parents
     body = pairs["body"]
     watched = set(zip(pairs["first"].tolist(), pairs["second"].tolist(), strict=True))
-    left_out = [(i, j) for i in range(count) for j in range(i + 1, count)
-                if (i, j) not in watched and body[i] != body[j] and parents[body[i]] != body[j] and parents[body[j]] != body[i]]
+    left_out = [
+        (i, j)
+        for i in range(count)
+        for j in range(i + 1, count)
+        if (i, j) not in watched and body[i] != body[j] and parents[body[i]] != body[j] and parents[body[j]] != body[i]
+    ]
     everything["pair_count"] = len(left_out)
     for k, (i, j) in enumerate(left_out):
         everything["first"][k], everything["second"][k] = i, j

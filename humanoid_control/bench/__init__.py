@@ -1,6 +1,7 @@
-"""Benchmarks, side by side with the peers where they install: `humanoid bench WHAT`, or `python -m humanoid_control.bench`.
+"""Benchmarks, side by side with the peers where they install: `humanoid bench WHAT`.
 
-A benchmark is a module of this package with the function `run(report, *, quick) -> None`, which adds rows to the report.
+A benchmark is a module of this package with the function `run(report, *, quick) -> None`, which adds rows to the
+report. `python -m humanoid_control.bench WHAT` runs it too.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ def available() -> tuple[str, ...]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `humanoid bench`."""
-    parser.add_argument("what", metavar="WHAT", choices=(*available(), "all"), help=f"one of {', '.join(available())}, all")
+    parser.add_argument(
+        "what", metavar="WHAT", choices=(*available(), "all"), help=f"one of {', '.join(available())}, all"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the rows to a file")
     parser.add_argument("--quick", action="store_true", help="fewer samples: to see that it runs, not to quote")
 

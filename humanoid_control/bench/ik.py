@@ -1,10 +1,10 @@
 """One step of whole-body inverse kinematics: ours, mink and Pink on the same problem, taking turns in one run.
 
 Both hands and both feet in 6D, centre of mass, posture, joint position and velocity limits; the same model, targets,
-weights, gain, damping and limits for all. Every candidate integrates its own motion towards the same moving targets, and
-the candidates take turns, a ride of the targets each.
-In the first case no limit is met; in the second the joints' ranges and speeds are narrowed until limits are met in nearly
-every step. Self-collision is left out: the peers handle it by other means.
+weights, gain, damping and limits for all. Every candidate integrates its own motion towards the same moving targets,
+and the candidates take turns, a ride of the targets each. In the first case no limit is met; in the second the joints'
+ranges and speeds are narrowed until limits are met in most steps. Self-collision is left out: the peers handle it by
+other means.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ class Ours:
         options = IkOptions(dt_s=DT_S, gain=GAIN, damping=DAMPING, error_damping=0.0, limit_gain=LIMIT_GAIN,
                             base_velocity_limit=(1e6, 1e6), largest_position_error=1e6, largest_angle_error=1e6,
                             self_collision=False)  # fmt: skip
-        self._ik = InverseKinematics(problem.model, tasks, options, limits=(problem.lower, problem.upper, problem.speed))
+        self._ik = InverseKinematics(
+            problem.model, tasks, options, limits=(problem.lower, problem.upper, problem.speed)
+        )
         self._problem = problem
         self.limits_met = False
         self.reset()
@@ -200,7 +202,9 @@ def _mujoco_model(problem: Problem):
     spec = build_robot_spec(problem.model)
     fingers = problem.model.finger_names
     for element in [*spec.actuators, *spec.equalities, *spec.sensors, *spec.joints]:
-        if any(name in fingers for name in (element.name, getattr(element, "name1", ""), getattr(element, "target", ""))):
+        if any(
+            name in fingers for name in (element.name, getattr(element, "name1", ""), getattr(element, "target", ""))
+        ):
             spec.delete(element)
     model = spec.compile()
     for name, low, high in zip(problem.model.joint_names, problem.lower, problem.upper, strict=True):
@@ -246,11 +250,14 @@ def _ride(candidate, problem: Problem) -> tuple[list[float], list[float], list[b
 def run(report: Report, *, quick: bool = False) -> None:
     """Adds the rows of all candidates in both cases, and over both."""
     warnings.filterwarnings("ignore", module="pink|qpsolvers")
-    # Both peers log a warning where their solver's tolerance leaves a joint a hair beyond its range; that would cost them time.
+    # Both peers log a warning where their solver's tolerance leaves a joint a hair beyond its range; writing it would
+    # cost them time.
     logging.disable(logging.WARNING)
     model = RobotModel.load()
     cases = {"limits not met": make_problem(model, narrow=False), "limits met": make_problem(model, narrow=True)}
-    candidates = {case: _candidates(problem, report if i == 0 else None) for i, (case, problem) in enumerate(cases.items())}
+    candidates = {
+        case: _candidates(problem, report if i == 0 else None) for i, (case, problem) in enumerate(cases.items())
+    }
     times: dict[tuple[str, str], list[float]] = {}
     errors: dict[tuple[str, str], list[float]] = {}
     met: dict[str, list[bool]] = {case: [] for case in cases}
@@ -274,10 +281,14 @@ def run(report: Report, *, quick: bool = False) -> None:
     for name in names:
         peer = name != Ours.name
         for case in cases:
-            row = report.add_times(f"{name}, {case}", times[name, case], peer=peer, residual=float(np.mean(errors[name, case])))
+            row = report.add_times(
+                f"{name}, {case}", times[name, case], peer=peer, residual=float(np.mean(errors[name, case]))
+            )
             medians[name, case] = row["p50"]
         both = [t for case in cases for t in times[name, case]]
-        row = report.add_times(name, both, peer=peer, residual=float(np.mean([e for c in cases for e in errors[name, c]])))
+        row = report.add_times(
+            name, both, peer=peer, residual=float(np.mean([e for c in cases for e in errors[name, c]]))
+        )
         medians[name, ""] = row["p50"]
     for case in cases:
         report.notes.append(f"{case}: ours met a limit in {100 * np.mean(met[case]):.0f}% of the steps.")

@@ -76,7 +76,9 @@ class Report:
             ConfigurationError: if the file cannot be written.
         """
         try:
-            path.write_text(json.dumps({"bench": self.bench, "rows": self.rows, "versions": versions()}, indent=1) + "\n")
+            path.write_text(
+                json.dumps({"bench": self.bench, "rows": self.rows, "versions": versions()}, indent=1) + "\n"
+            )
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
 
@@ -97,7 +99,9 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def progress(items: Sequence, what: str) -> Iterable:

@@ -38,6 +38,7 @@ CONFIGURATION = JOINTS + 7
 BAD_CONFIGURATION, BAD_BASE_QUATERNION, BAD_COM, BAD_POSTURE, BAD_SUPPORT = -10, -11, -12, -13, -14
 BAD_POSE, BAD_QUATERNION, BAD_VELOCITY = -100, -200, -300  # minus the frame's index
 QUATERNION_TOLERANCE = 2e-3  # of the squared norm
+LARGE = 1e300
 RELAXED = 1
 HALVINGS = 6
 
@@ -128,34 +129,40 @@ def check_inputs(ik, configuration, frame_poses, com, posture, frame_velocities,
     s = 0.0
     for i in range(CONFIGURATION):
         s += configuration[i]
-    if not np.isfinite(s):
+    if not _is_finite(s):
         return BAD_CONFIGURATION
     if not _is_unit(configuration, 3):
         return BAD_BASE_QUATERNION
-    if not np.isfinite(com[0] + com[1] + com[2]):
+    if not _is_finite(com[0] + com[1] + com[2]):
         return BAD_COM
     s = 0.0
     for i in range(JOINTS):
         s += posture[i]
-    if not np.isfinite(s):
+    if not _is_finite(s):
         return BAD_POSTURE
     for f in range(ik.frame_count):
         s = 0.0
         for i in range(7):
             s += frame_poses[f, i]
-        if not np.isfinite(s):
+        if not _is_finite(s):
             return BAD_POSE - f
         if not _is_unit(frame_poses[f], 3):
             return BAD_QUATERNION - f
         s = 0.0
         for i in range(6):
             s += frame_velocities[f, i]
-        if not np.isfinite(s):
+        if not _is_finite(s):
             return BAD_VELOCITY - f
     s = 0.0
     for k in range(support.shape[0]):
         s += support[k, 0] + support[k, 1] + support[k, 2]
-    return 0 if np.isfinite(s) else BAD_SUPPORT
+    return 0 if _is_finite(s) else BAD_SUPPORT
+
+
+@numba.njit(**JIT)
+def _is_finite(value):
+    # Not np.isfinite: it is compiled as value - value == 0, which reassociation reduces to true.
+    return abs(value) < LARGE
 
 
 @numba.njit(**JIT)

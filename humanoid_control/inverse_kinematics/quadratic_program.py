@@ -3,9 +3,9 @@
     minimise 1/2 x' H x + g' x  subject to  lower <= x <= upper,  rows x >= row_bounds
 
 The dual active-set method starts at the unconstrained optimum and adds one violated constraint at a time, so that a
-problem whose optimum lies inside costs one Cholesky factorisation, and nothing needs a feasible start. The inner loops run
-along rows, four at a time, because at this size the start of a loop costs as much as its body; and their indices are
-unsigned where they do not start at 0, because the compiler vectorises no loop whose index might be negative.
+problem whose optimum lies inside costs one Cholesky factorisation, and nothing needs a feasible start. The inner loops
+run along rows, four at a time, because at this size the start of a loop costs as much as its body; and their indices
+are unsigned where they do not start at 0, because the compiler vectorises no loop whose index might be negative.
 
 Source: Goldfarb, Idnani, A numerically stable dual method for solving strictly convex quadratic programs,
 Mathematical Programming 27 (1983).
@@ -245,7 +245,7 @@ def _advance(qp, step):
 def _add(qp, constraint, multiplier):
     """Reflects the free part of the basis so that the new normal has one entry there: R's new diagonal.
 
-    With v = d2 - alpha e1 the reflection is B2 -= 2 v (v' B2) / v'v, and v' B2 = z - alpha B2[0] with the direction z at hand.
+    With v = d2 - alpha e1 the reflection is B2 -= 2 v (v' B2) / v'v; the direction z gives v' B2 = z - alpha B2[0].
     """
     n, count, d, B, w = qp.size, qp.active_count, qp.normal, qp.basis, qp.direction
     square = 0.0

@@ -10,7 +10,7 @@ from humanoid_control.errors import ConfigurationError, SolverError, TargetError
 from humanoid_control.inverse_kinematics import differential_step as kernel
 from humanoid_control.inverse_kinematics.differential_step import CONFIGURATION, IK, MAX_FRAMES, MAX_SUPPORT
 from humanoid_control.inverse_kinematics.tasks import IkOptions, IkProblem, IkSolution, IkTargets, IkTasks
-from humanoid_control.rigid_body import VELOCITIES, tree_record
+from humanoid_control.rigid_body import JOINTS, VELOCITIES, tree_record
 from humanoid_control.robot_model import LEG_JOINTS, RobotModel
 from humanoid_control.self_collision import pair_names, pairs_record
 
@@ -28,8 +28,8 @@ STALLED_ITERATIONS = 30
 class InverseKinematics:
     """Inverse kinematics of one robot for one set of tasks.
 
-    A step costs some tens of microseconds and allocates nothing but its answer. An instance holds scratch memory: use one
-    per thread.
+    A step takes some tens of microseconds and allocates nothing but its answer. An instance holds scratch memory: use
+    one per thread.
 
     Attributes:
         model: the robot.
@@ -81,8 +81,8 @@ class InverseKinematics:
         if not fits.all():
             j = int(np.argmin(fits))
             raise ConfigurationError(
-                f"The limits [{lower[j]}, {upper[j]}] rad and {speed[j]} rad/s of '{model.joint_names[j]}' must lie within "
-                f"the robot's, [{own[0][j]}, {own[1][j]}] rad and {own[2][j]} rad/s.")  # fmt: skip
+                f"The limits [{lower[j]}, {upper[j]}] rad and {speed[j]} rad/s of '{model.joint_names[j]}' must lie "
+                f"within the robot's, [{own[0][j]}, {own[1][j]}] rad and {own[2][j]} rad/s.")  # fmt: skip
         return lower, upper, speed
 
     def _fill_constants(self, ik: np.void, pairs: np.void) -> None:
@@ -115,7 +115,7 @@ class InverseKinematics:
     def _fill_search(self, ik: np.void) -> None:
         linear, angular, joint = SEARCH_STEP
         ik["gain"] = 1.0
-        ik["largest_step"] = np.r_[np.full(3, linear), np.full(3, angular), np.full(VELOCITIES - 6, joint)]
+        ik["largest_step"] = np.r_[np.full(3, linear), np.full(3, angular), np.full(JOINTS, joint)]
 
     def step(self, configuration: np.ndarray, targets: IkTargets) -> IkSolution:
         """The displacement of one `dt_s` towards the targets, within all limits.
@@ -157,6 +157,8 @@ class InverseKinematics:
                 `problem` is an `IkProblem`.
         """
         start, active, velocities, support = self._checked(configuration, targets)
+        if not np.isfinite(velocities).all():
+            self._raise(kernel.BAD_VELOCITY - int(np.argmin(np.isfinite(velocities).all(axis=1))), start, targets)
         velocities = self._no_velocities  # a standstill is searched for
         ik, views = self._search_record, self._search_views
         current = start.copy()
@@ -200,14 +202,28 @@ class InverseKinematics:
         active = self._all_active if targets.active is None else targets.active
         velocities = self._no_velocities if targets.frame_velocities is None else targets.frame_velocities
         support = self._no_support if targets.support is None else targets.support
-        if (configuration.shape != (CONFIGURATION,) or targets.frame_poses.shape != (count, 7) or active.shape != (count,)
-                or targets.com.shape != (3,) or targets.posture.shape != (VELOCITIES - 6,)
-                or velocities.shape != (count, 6) or support.shape[1:] != (3,) or len(support) > MAX_SUPPORT):  # fmt: skip
-            shapes = {"configuration": (configuration, (CONFIGURATION,)), "frame_poses": (targets.frame_poses, (count, 7)),
-                      "com": (targets.com, (3,)), "posture": (targets.posture, (VELOCITIES - 6,)), "active": (active, (count,)),
-                      "frame_velocities": (velocities, (count, 6)), "support": (support, f"(S, 3) with S <= {MAX_SUPPORT}")}  # fmt: skip
-            name, (value, wanted) = next((n, (v, s)) for n, (v, s) in shapes.items() if v.shape != s)
-            raise TargetError(f"{name} has the shape {value.shape}; {wanted} is needed.")
+        if (
+            configuration.shape != (CONFIGURATION,)
+            or targets.frame_poses.shape != (count, 7)
+            or targets.com.shape != (3,)
+            or targets.posture.shape != (JOINTS,)
+            or active.shape != (count,)
+            or velocities.shape != (count, 6)
+            or support.ndim != 2
+            or support.shape[1] != 3
+            or len(support) > MAX_SUPPORT
+        ):
+            wanted = {
+                "configuration": (configuration, (CONFIGURATION,)),
+                "frame_poses": (targets.frame_poses, (count, 7)),
+                "com": (targets.com, (3,)),
+                "posture": (targets.posture, (JOINTS,)),
+                "active": (active, (count,)),
+                "frame_velocities": (velocities, (count, 6)),
+                "support": (support, f"(S, 3) with S at most {MAX_SUPPORT}"),
+            }
+            name, (value, shape) = next((n, (v, s)) for n, (v, s) in wanted.items() if v.shape != s)
+            raise TargetError(f"{name} has the shape {value.shape}; {shape} is needed.")
         return configuration, active, velocities, support
 
     def _solution(self, views: _Views, status: int, iterations: int) -> IkSolution:
@@ -237,13 +253,25 @@ class InverseKinematics:
             what, value, remedy = named[status]
         elif status <= kernel.BAD_VELOCITY:
             f = kernel.BAD_VELOCITY - status
-            what, value, remedy = f"The velocity of '{frames[f]}'", targets.frame_velocities[f], "give finite m/s and rad/s"
+            what, value, remedy = (
+                f"The velocity of '{frames[f]}'",
+                targets.frame_velocities[f],
+                "give finite m/s and rad/s",
+            )
         elif status <= kernel.BAD_QUATERNION:
             f = kernel.BAD_QUATERNION - status
-            what, value, remedy = f"The target quaternion of '{frames[f]}'", targets.frame_poses[f, 3:], QUATERNION_REMEDY
+            what, value, remedy = (
+                f"The target quaternion of '{frames[f]}'",
+                targets.frame_poses[f, 3:],
+                QUATERNION_REMEDY,
+            )
         elif status <= kernel.BAD_POSE:
             f = kernel.BAD_POSE - status
-            what, value, remedy = f"The target pose of '{frames[f]}'", targets.frame_poses[f], "give finite metres and a unit quaternion"
+            what, value, remedy = (
+                f"The target pose of '{frames[f]}'",
+                targets.frame_poses[f],
+                "give finite metres and a unit quaternion",
+            )
         else:
             raise SolverError(f"The quadratic programme of the step failed (code {status}); its problem is attached.",
                               (configuration.copy(), self.tasks, targets))  # fmt: skip

@@ -20,9 +20,9 @@ def _array(values, shape: tuple[int, ...]) -> np.ndarray:
 class IkTasks:
     """Which tasks there are and how much each matters; fixed for the life of an `InverseKinematics`.
 
-    The weights multiply the errors (m, rad) before they are squared. Frame weights are (linear x, y, z, angular x, y, z)
-    in world axes: a pelvis held at a height alone has (0, 0, w, 0, 0, 0), a torso held upright but free to turn has
-    (0, 0, 0, w, w, 0).
+    The weights multiply the errors (m, rad) before they are squared. Frame weights are (linear x, y, z, angular x, y,
+    z) in world axes: a pelvis held at a height alone has (0, 0, w, 0, 0, 0), a torso held upright but free to turn
+    has (0, 0, 0, w, w, 0).
 
     Attributes:
         frames: the URDF frames that have a task.
@@ -35,13 +35,13 @@ class IkTasks:
 
     frames: tuple[str, ...] = (*HANDS, *SOLES, "torso", "base_link")
     frame_weights: np.ndarray = field(default_factory=lambda: np.array([
-        [3.0] * 3 + [1.0] * 3, [3.0] * 3 + [1.0] * 3,
-        [30.0] * 6, [30.0] * 6,
+        [10.0] * 3 + [3.0] * 3, [10.0] * 3 + [3.0] * 3,
+        [100.0] * 6, [100.0] * 6,
         [0, 0, 0, 0.3, 0.3, 0.1],
         [0, 0, 0.3, 0.1, 0.1, 0.1],
     ]))  # fmt: skip
     required: np.ndarray = field(default_factory=lambda: np.array([True, True, True, True, False, False]))
-    com_weights: np.ndarray = field(default_factory=lambda: np.array([10.0, 10.0, 0.0]))
+    com_weights: np.ndarray = field(default_factory=lambda: np.array([30.0, 30.0, 0.0]))
     com_required: bool = True
     posture_weights: np.ndarray = field(default_factory=lambda: np.full(29, 0.1))
 
@@ -51,16 +51,22 @@ class IkTasks:
             try:
                 value = _array(getattr(self, name), shape)
             except ValueError:
-                raise ConfigurationError(f"{name} has the shape {np.shape(getattr(self, name))}; {shape} is needed.") from None
+                raise ConfigurationError(
+                    f"{name} has the shape {np.shape(getattr(self, name))}; {shape} is needed."
+                ) from None
             if not (np.isfinite(value).all() and (value >= 0).all()):
                 raise ConfigurationError(f"{name} must be finite and not negative, not {value.tolist()}.")
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "required", np.ascontiguousarray(np.broadcast_to(np.asarray(self.required, bool), (count,))))
+        object.__setattr__(
+            self, "required", np.ascontiguousarray(np.broadcast_to(np.asarray(self.required, bool), (count,)))
+        )
 
 
-def upper_body_tasks(hand_weights=(3.0, 3.0, 3.0, 1.0, 1.0, 1.0), posture_weight: float = 0.1) -> IkTasks:
+def upper_body_tasks(hand_weights=(10.0, 10.0, 10.0, 3.0, 3.0, 3.0), posture_weight: float = 0.1) -> IkTasks:
     """The two hands and a posture, to be used with `IkOptions(fixed_base_and_legs=True)`."""
-    return IkTasks(HANDS, np.tile(hand_weights, (2, 1)), np.ones(2, bool), np.zeros(3), False, np.full(29, posture_weight))
+    return IkTasks(
+        HANDS, np.tile(hand_weights, (2, 1)), np.ones(2, bool), np.zeros(3), False, np.full(29, posture_weight)
+    )
 
 
 @dataclass(frozen=True)
@@ -101,8 +107,8 @@ class IkOptions:
         dt_s: time of one step.
         gain: share of each error that a step tries to remove, (0, 1].
         damping: weight of the squared displacement, always on.
-        error_damping: the same per half squared weighted error, after Sugihara (2011): far from the target, and so near a
-            singularity that stands in the way, steps stay short.
+        error_damping: the same per half squared weighted error, after Sugihara (2011): far from the target, and so
+            near a singularity that stands in the way, steps stay short.
         limit_gain: largest share of the way to a joint's limit that a step may take, (0, 1].
         velocity_scale: share of the joints' velocity limits that may be used, (0, 1].
         base_velocity_limit: m/s and rad/s, of each component of the base's velocity.
@@ -117,7 +123,7 @@ class IkOptions:
     dt_s: float = 0.01
     gain: float = 0.5
     damping: float = 1e-6
-    error_damping: float = 1e-3
+    error_damping: float = 0.3
     limit_gain: float = 0.5
     velocity_scale: float = 1.0
     base_velocity_limit: tuple[float, float] = (2.0, 3.0)
