@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -371,3 +374,15 @@ def test_orders_follow_one_another():
     assert placements["t1"].station == "rack" and placements["t1"].shelf == 1
     assert placements["t2"].on == "t3" and placements["t2"].station == "infeed"
     assert handled_heights(factory)["infeed"] == pytest.approx(LOAD_CARRIERS["klt_3147"].stacking_height)
+
+
+def test_reading_a_factory_needs_no_simulator():
+    code = (
+        "import sys\n"
+        "from humanoid_control.mission.factory import load_factory\n"
+        f"load_factory({str(FACTORIES[0])!r})\n"
+        "assert 'mujoco' not in sys.modules and 'humanoid_control.simulation' not in sys.modules\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+    assert run.returncode == 0, run.stderr
