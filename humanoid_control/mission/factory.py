@@ -600,5 +600,3 @@ def _shown(value: Any) -> str:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
-
-

@@ -221,7 +221,9 @@ def _room(station: Station, tote: Tote) -> str:
 def _check_shelf(station: Station, shelf: int | None, path: str) -> None:
     if not isinstance(station, Rack):
         if shelf is not None:
-            _refuse(f"{path}.shelf", f"{shelf}, but station {station.name} is a {station.kind}; only racks have shelves")
+            _refuse(
+                f"{path}.shelf", f"{shelf}, but station {station.name} is a {station.kind}; only racks have shelves"
+            )
         return
     if shelf is None:
         _refuse(f"{path}.shelf", f"missing, but required for rack {station.name}; {_shelves_text(station)}")
@@ -266,7 +268,9 @@ def _check_stacks(factory: Factory) -> None:
         if tote.on is None:
             continue
         if tote.on in standing_on:
-            _refuse(f"totes[{index}].on", f"{tote.on} already carries {standing_on[tote.on]}; allowed one tote on a tote")
+            _refuse(
+                f"totes[{index}].on", f"{tote.on} already carries {standing_on[tote.on]}; allowed one tote on a tote"
+            )
         standing_on[tote.on] = tote.name
 
 

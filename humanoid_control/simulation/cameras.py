@@ -124,9 +124,7 @@ class CameraRenderer:
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
         self._open_context()
 
-    def rgb(
-        self, data: mujoco.MjData, camera: str | mujoco.MjvCamera, *, width: int, height: int
-    ) -> np.ndarray:
+    def rgb(self, data: mujoco.MjData, camera: str | mujoco.MjvCamera, *, width: int, height: int) -> np.ndarray:
         """Returns what a camera sees: (height, width, 3) uint8, top row first.
 
         Args:
@@ -144,9 +142,7 @@ class CameraRenderer:
         mujoco.mjr_readPixels(pixels, None, rect, self._context)
         return np.ascontiguousarray(pixels[::-1])
 
-    def depth(
-        self, data: mujoco.MjData, camera: str | mujoco.MjvCamera, *, width: int, height: int
-    ) -> np.ndarray:
+    def depth(self, data: mujoco.MjData, camera: str | mujoco.MjvCamera, *, width: int, height: int) -> np.ndarray:
         """Returns (height, width) float32 distances in m along the optical axis; 0 where nothing was seen.
 
         Arguments and errors are those of `rgb`.
@@ -202,9 +198,7 @@ class CameraRenderer:
         self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
 
-    def _render(
-        self, data: mujoco.MjData, camera: str | mujoco.MjvCamera, width: int, height: int
-    ) -> mujoco.MjrRect:
+    def _render(self, data: mujoco.MjData, camera: str | mujoco.MjvCamera, width: int, height: int) -> mujoco.MjrRect:
         if self._gl is None:
             raise SimulationError("this renderer was closed")
         if width > self._buffer[0] or height > self._buffer[1]:
@@ -218,9 +212,7 @@ class CameraRenderer:
             camera = self._camera
         else:
             self._model.vis.global_.fovy = OUTSIDE_FOVY
-        mujoco.mjv_updateScene(
-            self._model, data, self._option, None, camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
-        )
+        mujoco.mjv_updateScene(self._model, data, self._option, None, camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene)
         self._model.vis.global_.fovy = fovy
         rect = mujoco.MjrRect(0, 0, width, height)
         mujoco.mjr_render(rect, self._scene, self._context)

@@ -272,8 +272,10 @@ class Judge:
         name, station = self._tote.name, self._station
         shelf = self._order.shelf or 0
         if abs(data.xpos[self._body, 2] - station.surface_height(shelf)) > SUPPORT_TOLERANCE:
-            return f"{name} is not on shelf {shelf} of {station.name}" if self._order.shelf is not None else (
-                f"{name} does not stand flat on {station.name}"
+            return (
+                f"{name} is not on shelf {shelf} of {station.name}"
+                if self._order.shelf is not None
+                else (f"{name} does not stand flat on {station.name}")
             )
         if not self._wholly_on_station(data, self._body, self._tote):
             return f"{name} is not wholly on {station.name}"

@@ -211,7 +211,12 @@ def _add_looks(body: mujoco.MjsBody, name: str, carrier: LoadCarrier, mass: floa
         x = sign * (wall_x + 0.0006)
         _visual(body, (x, 0.0, 0.072), (0.0006, 0.052, 0.026), (0.93, 0.93, 0.9, 1.0))
         for line in range(3):
-            _visual(body, (sign * (wall_x + 0.0012), -0.01, 0.086 - 0.013 * line), (0.0006, 0.034, 0.003), (0.1, 0.1, 0.1, 1.0))
+            _visual(
+                body,
+                (sign * (wall_x + 0.0012), -0.01, 0.086 - 0.013 * line),
+                (0.0006, 0.034, 0.003),
+                (0.1, 0.1, 0.1, 1.0),
+            )
 
 
 def _visual(body: mujoco.MjsBody, centre: Iterable[float], half: Iterable[float], rgba: Iterable[float]) -> None:

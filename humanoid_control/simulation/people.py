@@ -48,9 +48,7 @@ def add_person(spec: mujoco.MjSpec, person: Person) -> None:
 
 
 def _capsule(body, start, end, radius, rgba, group=VISUAL):
-    geom = body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=[*start, *end], size=[radius, 0, 0], rgba=rgba
-    )
+    geom = body.add_geom(type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=[*start, *end], size=[radius, 0, 0], rgba=rgba)
     return assign(geom, group)
 
 

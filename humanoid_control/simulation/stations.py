@@ -105,9 +105,7 @@ class _Builder:
         for sign in (-1, 1):  # a brace at each end
             ys = sorted((sign * (y + 0.006), sign * (y + POST - 0.006)))
             for index, height in enumerate((0.12, top - 0.05)):
-                self._box(
-                    f"brace{sign}{index}", (-x, ys[0], height), (x, ys[1], height + 0.03), steel, group=VISUAL
-                )
+                self._box(f"brace{sign}{index}", (-x, ys[0], height), (x, ys[1], height + 0.03), steel, group=VISUAL)
 
     def _conveyor(self, conveyor: Conveyor) -> None:
         x, y, top = self._half_x, self._half_y, conveyor.height

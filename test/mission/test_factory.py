@@ -230,7 +230,11 @@ CONTRADICTIONS = [
     ("orders.2.on", "t5", ["orders[2].on", "'t5'"]),
     ("orders.2.at", [0.0, 0.0], ["orders[2].at", "only one of both"]),
     ("stations.0.size", [0.1, 0.2], ["totes[0].at", "too small"]),
-    ("zones.0.polygon", [[0.2, -0.4], [0.4, -0.4], [0.4, 0.4], [0.2, 0.4]], ["orders[0].tote", "cannot stand", "aisle"]),
+    (
+        "zones.0.polygon",
+        [[0.2, -0.4], [0.4, -0.4], [0.4, 0.4], [0.2, 0.4]],
+        ["orders[0].tote", "cannot stand", "aisle"],
+    ),
 ]
 
 

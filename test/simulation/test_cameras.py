@@ -143,9 +143,7 @@ def test_outside_camera_sees_the_whole_floor(path, aspect):
     factory = load_factory(path)
     camera = outside_camera(factory, aspect=aspect)
     azimuth, elevation = np.radians([camera.azimuth, camera.elevation])
-    forward = np.array(
-        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
-    )
+    forward = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     right = np.cross(forward, [0, 0, 1]) / np.linalg.norm(np.cross(forward, [0, 0, 1]))
     position = np.array(camera.lookat) - camera.distance * forward
     tan = np.tan(np.radians(OUTSIDE_FOVY) / 2)

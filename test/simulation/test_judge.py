@@ -35,7 +35,9 @@ def stage(factory, running, puppet):
         def stand(self, x: float, y: float) -> None:
             self.data.qpos[self.base : self.base + 7] = x, y, 0.75, 1, 0, 0, 0
 
-        def put(self, tote: str, station: str, at, *, height: float | None = None, yaw: float = 0.0, lift=0.001) -> None:
+        def put(
+            self, tote: str, station: str, at, *, height: float | None = None, yaw: float = 0.0, lift=0.001
+        ) -> None:
             place = self.factory.station(station)
             x, y, heading = place.in_map((*at, yaw))
             z = (place.surfaces[0] if height is None else height) + lift
