@@ -179,15 +179,15 @@ def capsule_distances(pairs, motion, margin, proximity):
 
 
 @numba.njit(**JIT)
-def _axis_distance(h, l, x, y, z, middle, proximity, k):
-    """Distance between the segments -h..h and (x, y, z) -l..l; fills the points and normal of pair k."""
+def _axis_distance(h, g, x, y, z, middle, proximity, k):
+    """Distance between the segments -h..h and (x, y, z) -g..g; fills the points and normal of pair k."""
     a = h[0] * h[0] + h[1] * h[1] + h[2] * h[2]
-    e = l[0] * l[0] + l[1] * l[1] + l[2] * l[2]
-    b = h[0] * l[0] + h[1] * l[1] + h[2] * l[2]
+    e = g[0] * g[0] + g[1] * g[1] + g[2] * g[2]
+    b = h[0] * g[0] + h[1] * g[1] + h[2] * g[2]
     c = h[0] * x + h[1] * y + h[2] * z
-    f = l[0] * x + l[1] * y + l[2] * z
+    f = g[0] * x + g[1] * y + g[2] * z
     s = t = 0.0
-    # |s h - (x + t l)|^2 over s, t in [-1, 1]; a point-like segment has its parameter at zero.
+    # |s h - (x + t g)|^2 over s, t in [-1, 1]; a point-like segment has its parameter at zero.
     if a < 1e-12:
         if e > 1e-12:
             t = min(max(-f / e, -1.0), 1.0)
@@ -204,7 +204,7 @@ def _axis_distance(h, l, x, y, z, middle, proximity, k):
         elif t > 1.0:
             t = 1.0
             s = min(max((c + b) / a, -1.0), 1.0)
-    n0, n1, n2 = x + t * l[0] - s * h[0], y + t * l[1] - s * h[1], z + t * l[2] - s * h[2]
+    n0, n1, n2 = x + t * g[0] - s * h[0], y + t * g[1] - s * h[1], z + t * g[2] - s * h[2]
     d = np.sqrt(n0 * n0 + n1 * n1 + n2 * n2)
     first, second, normal = proximity.point[k, 0], proximity.point[k, 1], proximity.normal[k]
     for i in range(3):

@@ -41,7 +41,7 @@ class IkTasks:
         [0, 0, 0.3, 0.1, 0.1, 0.1],
     ]))  # fmt: skip
     required: np.ndarray = field(default_factory=lambda: np.array([True, True, True, True, False, False]))
-    com_weights: np.ndarray = field(default_factory=lambda: np.array([30.0, 30.0, 0.0]))
+    com_weights: np.ndarray = field(default_factory=lambda: np.array([100.0, 100.0, 0.0]))
     com_required: bool = True
     posture_weights: np.ndarray = field(default_factory=lambda: np.full(29, 0.1))
 
