@@ -71,7 +71,7 @@ def stage(factory, running, puppet):
 TO_RACK = Order(tote="t1", to="rack", shelf=0, at=(-0.08, 0.0))
 TO_TABLE = Order(tote="t1", to="infeed")
 TO_BELT = Order(tote="t1", to="belt")
-ONTO_T5 = Order(tote="t1", to="infeed", on="t3")
+ONTO_T3 = Order(tote="t1", to="infeed", on="t3")
 
 
 def test_order_is_done_when_its_tote_rests_where_ordered(stage):
@@ -85,7 +85,7 @@ def test_order_is_done_when_its_tote_rests_where_ordered(stage):
     assert play.judge.update(play.data) is verdict
 
 
-def test_tote_lying_half_turned_or_not_at_all_is_done_too(stage):
+def test_half_turned_tote_is_done_too(stage):
     play = stage(TO_RACK)
     play.put("t1", "rack", (-0.08, 0.0), yaw=np.pi)
     assert play.run(2.0).done
@@ -128,7 +128,7 @@ def test_turned_tote_is_measured_over_its_corners(stage):
 def test_held_tote_is_not_released(stage):
     play = stage(TO_TABLE)
     top = play.tote("t1")[:3, 3] + (0.0, 0.13, CARRIER.height + 0.0299)
-    touch = lambda data: play.reach(top)  # noqa: E731
+    touch = lambda data: play.reach(top)
     assert play.run(1.5, each=touch) is None
     assert "not released" in play.judge.lacking
     play.reach(top + (0, 0, 0.3))
@@ -203,7 +203,7 @@ def test_tote_that_waits_at_the_end_of_a_belt_is_done(stage):
 
 
 def test_tote_in_the_rim_of_another_is_done(stage):
-    play = stage(ONTO_T5)
+    play = stage(ONTO_T3)
     below = play.factory.tote_pose("t3")[2] - 0.7
     at = play.factory.station("infeed").in_station((*play.tote("t3")[:2, 3], 0.0))[:2]
     play.put("t1", "infeed", (at[0] + 0.008, at[1]), height=0.7 + below + CARRIER.stacking_height, lift=0.004)
@@ -211,7 +211,7 @@ def test_tote_in_the_rim_of_another_is_done(stage):
 
 
 def test_tote_beside_the_rim_of_another_is_not_done(stage):
-    play = stage(ONTO_T5)
+    play = stage(ONTO_T3)
     below = play.factory.tote_pose("t3")[2] - 0.7
     at = play.factory.station("infeed").in_station((*play.tote("t3")[:2, 3], 0.0))[:2]
     play.put("t1", "infeed", (at[0] + 0.04, at[1]), height=0.7 + below + CARRIER.stacking_height, lift=0.01)
@@ -375,7 +375,7 @@ def test_judging_costs_little(stage):
     play.run(0.1)
     update, data = play.judge.update, play.data
     best = min(_timed(update, data) for _ in range(5))
-    assert best < 60e-6  # about 10 on an idle core
+    assert best < 200e-6  # about 10 on an idle core; a step of physics takes 55
 
 
 def _timed(update, data) -> float:
