@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pinocchio as pin
 import pytest
+from numba.core.runtime import _nrt_python, rtsys
 
 from humanoid_control.errors import ConfigurationError, ModelError, SolverError, TargetError
 from humanoid_control.inverse_kinematics import (
@@ -16,6 +18,7 @@ from humanoid_control.inverse_kinematics import (
     support_half_planes,
     upper_body_tasks,
 )
+from humanoid_control.inverse_kinematics.differential_step import ik_step
 from humanoid_control.inverse_kinematics.quadratic_program import INFEASIBLE, NOT_CONVEX, QP, solve
 from humanoid_control.rigid_body import forward_kinematics, motion_record, tree_record
 from humanoid_control.robot_model import RobotModel
@@ -369,6 +372,18 @@ def test_centre_of_mass_stays_within_the_support(body):
     assert kept[1] > -1e-4
 
 
+def test_limits_that_contradict_each_other_stop_what_makes_it_worse(body, ik):
+    """The support lies a metre ahead of the centre of mass: no step can be as long as coming back asks."""
+    ahead = body.com[:2] + [[x, y] for x in (0.95, 1.05) for y in (-0.05, 0.05)]
+    pull = body.targets(ik.tasks, left=(-0.2, 0, 0), right=(-0.2, 0, 0))
+    targets = replace(pull, com=body.com - [0.1, 0, 0], support=support_half_planes(ahead))
+    solution = ik.step(body.q, targets)
+    assert solution.relaxed
+    assert np.isfinite(solution.velocity).all()
+    assert body.com_of(solution.configuration)[0] >= body.com[0] - 1e-4
+    assert not ik.step(body.q, pull).relaxed
+
+
 def test_support_half_planes_hold_the_points():
     rng = np.random.default_rng(5)
     points = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5], [0.2, 0.7]])
@@ -495,6 +510,30 @@ def test_solution_is_not_overwritten_by_the_next_step(body, ik):
     velocity = first.velocity.copy()
     ik.step(body.q, body.targets(ik.tasks, right=(0.1, 0, 0.2)))
     np.testing.assert_array_equal(first.velocity, velocity)
+
+
+@numba.njit
+def repeat_step(times, record, configuration, poses, com, posture, active, velocities, support):
+    for _ in range(times):
+        ik_step(record, configuration, poses, com, posture, active, velocities, support)
+
+
+def test_compiled_step_allocates_nothing(body, ik):
+    targets = body.targets(ik.tasks, left=(0.0, -0.4, 0.1), right=(0.1, 0.4, 0.1))
+    support = support_half_planes(body.com + np.eye(3))
+    arguments = (ik._record, body.q, targets.frame_poses, targets.com, targets.posture, np.ones(6, bool), np.zeros((6, 6)),
+                 support)  # fmt: skip
+    repeat_step(1, *arguments)
+    allocations = []
+    _nrt_python.memsys_enable_stats()
+    try:
+        for times in (1, 50):  # the arguments of the call itself are wrapped once
+            before = rtsys.get_allocation_stats().mi_alloc
+            repeat_step(times, *arguments)
+            allocations.append(rtsys.get_allocation_stats().mi_alloc - before)
+    finally:
+        _nrt_python.memsys_disable_stats()
+    assert allocations[1] == allocations[0]
 
 
 def test_unknown_frame_and_bad_options_are_refused(body):
