@@ -67,7 +67,7 @@ class Report:
         console = Console()
         console.print(table)
         for note in self.notes:
-            console.print(note, highlight=False)
+            console.print(note, highlight=False, markup=False)
 
     def write(self, path: Path) -> None:
         """Writes the rows and the versions they were measured with.
