@@ -62,8 +62,8 @@ def default_gait() -> np.void:
     g = np.zeros(1, GAIT)[0]
     g["single_s"], g["double_s"], g["first_double_s"], g["recovery_double_s"] = 0.40, 0.08, 0.5, 0.05
     g["width"], g["lift"], g["landing_speed"] = 0.22, 0.055, 0.15
-    g["shortest_s"], g["longest_s"], g["remaining_s"], g["swing_speed"] = 0.22, 0.62, 0.04, 2.0
-    g["forward_reach"], g["backward_reach"], g["narrowest"], g["widest"] = 0.38, 0.34, 0.12, 0.38
+    g["shortest_s"], g["longest_s"], g["remaining_s"], g["swing_speed"] = 0.18, 0.62, 0.04, 2.6
+    g["forward_reach"], g["backward_reach"], g["narrowest"], g["widest"] = 0.38, 0.34, 0.10, 0.50
     g["pressure_x"], g["pressure_y"] = 0.07, 0.07
     g["sole_x"], g["sole_y"] = 0.075, 0.024
     g["residual_weight"], g["outward_factor"] = 400.0, 8.0
