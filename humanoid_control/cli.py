@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     prepare_environment()
-    parser, module = _make_parser(given)
-    args = parser.parse_args(given)
     try:
+        parser, module = _make_parser(given)
+        args = parser.parse_args(given)
         return module.run(args)
     except HumanoidControlError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -12,6 +12,10 @@ import sys
 from pathlib import Path
 from typing import Mapping
 
+from humanoid_control.errors import ConfigurationError
+
+# Above it the port numbers that RTPS derives from the domain end (7400 + 250 domain).
+_HIGHEST_DOMAIN = 232
 _REEXEC_GUARD = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 
 
@@ -27,6 +31,17 @@ def prepare_environment() -> None:
     prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
     if sys.prefix not in prefixes:
         os.environ["AMENT_PREFIX_PATH"] = os.pathsep.join([sys.prefix, *prefixes])
+
+
+def check_domain() -> None:
+    """Refuses a DDS domain that is none, at which DDS would end the process without a word.
+
+    Raises:
+        ConfigurationError: so it is.
+    """
+    domain = os.environ.get("ROS_DOMAIN_ID") or "0"
+    if not (domain.isdecimal() and int(domain) <= _HIGHEST_DOMAIN):
+        raise ConfigurationError(f"ROS_DOMAIN_ID is '{domain}'; it must be a whole number from 0 to {_HIGHEST_DOMAIN}")
 
 
 def environment_for_children(environment: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Sequence
 
 from humanoid_control.installation import share_folder
-from humanoid_control.ros.environment import prepare_environment
+from humanoid_control.ros.environment import check_domain, prepare_environment
 from humanoid_control.ros.launching.actions import load_launch_file
 from humanoid_control.ros.launching.context import LaunchContext, LaunchError
 from humanoid_control.ros.launching.preview import Preview
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Carries out the command; 0 only if every process ended well."""
     prepare_environment()
+    check_domain()
     path = find_launch_file(args.name)
     given = parse_launch_arguments(args.launch_arguments)
     if is_launch_ros_installed():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any, Callable
 
-from humanoid_control.errors import HumanoidControlError
-from humanoid_control.ros.environment import prepare_environment
+from humanoid_control.errors import ConfigurationError, HumanoidControlError
+from humanoid_control.ros.environment import check_domain, prepare_environment
 
 
 def run_node(make_node: Callable[[], Any], *, make_executor: Callable[[], Any] | None = None) -> int:
@@ -20,13 +20,12 @@ def run_node(make_node: Callable[[], Any], *, make_executor: Callable[[], Any] |
     Returns:
         The process's exit code: 0 after SIGINT or SIGTERM, 1 after an error.
     """
-    prepare_environment()
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
     node = executor = None
     try:
-        rclpy.init(args=sys.argv)
+        _start_ros()
         node = make_node()
         executor = (make_executor or SingleThreadedExecutor)()
         executor.add_node(node)
@@ -43,3 +42,21 @@ def run_node(make_node: Callable[[], Any], *, make_executor: Callable[[], Any] |
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _start_ros() -> None:
+    """Initialises rclpy with the process's arguments.
+
+    Raises:
+        ConfigurationError: an argument, a parameter file or the environment is wrong.
+    """
+    import rclpy
+
+    prepare_environment()
+    check_domain()
+    try:
+        rclpy.init(args=sys.argv)
+    except RuntimeError as error:  # rclpy's own error for whatever rcl does not take
+        # What follows the first " at /" are lines of rcl's sources.
+        reason = str(error).removeprefix("failed to initialize rcl: ").partition(", at /")[0]
+        raise ConfigurationError(f"ROS 2 does not start: {reason}") from error

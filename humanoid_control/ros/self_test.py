@@ -6,7 +6,8 @@ import os
 import sys
 import time
 
-from humanoid_control.ros.environment import prepare_environment
+from humanoid_control.errors import ConfigurationError
+from humanoid_control.ros.environment import check_domain, prepare_environment
 
 _TIMEOUT_S = 10.0
 
@@ -14,6 +15,11 @@ _TIMEOUT_S = 10.0
 def main() -> int:
     """Prints how long it took; 1 when nothing arrived."""
     prepare_environment()
+    try:
+        check_domain()
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 1
     import rclpy
     from rclpy.utilities import get_rmw_implementation_identifier
     from std_msgs.msg import String
