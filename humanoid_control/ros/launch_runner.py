@@ -135,5 +135,10 @@ def _write_lines(lines: Sequence[str]) -> None:
 
 def _write_line(line: str) -> None:
     """Writes at once and whole, whichever thread it comes from."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise

@@ -34,6 +34,7 @@ def generate_launch_description():
 
 SCRIPTS = {
     "sleep_node": "exec sleep 60",
+    "chatty_node": 'trap "exit 0" INT; while true; do echo chat; sleep 0.01; done',
     "echo_node": 'echo "$@"',
     "failing_node": "echo about to fail; exit 3",
     "crashing_node": "sleep 0.2; kill -SEGV $$",
@@ -273,6 +274,37 @@ def test_interrupt_ends_well_and_leaves_no_process_behind(write_launch_file):
     while alive_in_group(group) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not alive_in_group(group)
+
+
+def test_launch_ends_when_nobody_reads_its_output(write_launch_file):
+    path = write_launch_file('Node(package="scripts_package", executable="chatty_node"),')
+    process = start_launch(path)
+    read_until(process, "chat")
+    process.stdout.close()
+    assert process.wait(20) == 0
+    assert process.stderr.read() == ""
+
+
+def test_folder_named_launch_in_the_working_directory_is_not_taken_for_ros(write_launch_file, tmp_path, monkeypatch):
+    path = write_launch_file('LogInfo(msg="here"),')
+    (tmp_path / "launch").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run_launch(path, "--dry-run") == (0, "log: here\n", "")
+
+
+def test_ros2_launch_is_used_where_it_is_installed(write_launch_file, tmp_path, monkeypatch):
+    path = write_launch_file("")
+    (tmp_path / "launch_ros").mkdir()
+    (tmp_path / "launch.py").write_text("class LaunchDescription: pass")
+    (tmp_path / "launch_ros/__init__.py").touch()
+    (tmp_path / "launch_ros/actions.py").write_text("class Node: pass")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, _, err = run_launch(path)
+    assert code == 1 and "source ROS 2's setup.bash" in err
+    (tmp_path / "ros2").write_text('#!/bin/sh\necho "$@"\nexit 5\n')
+    (tmp_path / "ros2").chmod(0o755)
+    assert run_launch(path, "a:=1", "--show-args") == (5, f"launch --show-args {path} a:=1\n", "")
 
 
 def test_arguments_are_split_at_the_first_separator():

@@ -154,4 +154,9 @@ class LaunchService:
 
     def _show(self, label: str, text: str) -> None:
         with self._write_lock:
-            self._write_line(f"[{label}] {text}")
+            try:
+                self._write_line(f"[{label}] {text}")
+            except BrokenPipeError:
+                # Processes must not block on output that nobody reads.
+                self._write_line = lambda line: None
+                self._events.put(lambda: self.shut_down("nobody reads the output any more"))
