@@ -11,7 +11,8 @@ from humanoid_control.types import JointCommand, RobotState
 class Robot(Protocol):
     """A robot that can be read, commanded and waited for.
 
-    `wait_next_tick` sleeps on hardware and steps physics in simulation, so that nothing above asks which it is.
+    `wait_next_tick` sleeps on hardware and steps physics in simulation, so that nothing above asks which it is. What every
+    driver must do is tested by test/robots/test_robot_contract.py; a new driver is added to the list there.
 
     Attributes:
         model: the robot's description.
@@ -29,10 +30,10 @@ class Robot(Protocol):
         """
 
     def read(self) -> RobotState:
-        """The newest state.
+        """The newest state; the same one again, old stamp included, if no newer one has come.
 
         Raises:
-            RobotError: if not connected, or no state has ever come.
+            RobotError: if not connected, no state has ever come, or the robot reports a fault.
         """
 
     def write(self, command: JointCommand) -> JointCommand:
@@ -40,11 +41,11 @@ class Robot(Protocol):
 
         Raises:
             RobotError: if not connected.
-            TargetError: if the command is not finite.
+            TargetError: if the command is not finite or a gain is negative.
         """
 
     def wait_next_tick(self) -> None:
-        """Returns at the next tick."""
+        """Returns at the next tick: at an absolute deadline, so that delays do not add up."""
 
     def stop(self) -> None:
         """Lets all motors damp without driving; may be called at any time, any number of times."""
