@@ -5,6 +5,7 @@ The same classes run over topics in the nodes; what is added here is only the si
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,11 +24,12 @@ from humanoid_control.simulation.sensors import SensorNoise
 from humanoid_control.whole_body_control.controller import standing_posture
 from perception.oracle import OraclePoses
 from perception.poses import PoseSource
-from policies.policy import FAILED, Observation, Policy, PolicyOutput
+from policies.policy import DONE, FAILED, Observation, Policy, PolicyOutput
 from policies.scripted.carry_out_order import CarryOutOrder
 
 CONTROL_PERIOD_S = 0.004
 SETTLE_S = 0.6  # s to stand before the first order
+DONE_GRACE_S = 5.0  # s after a policy says it is done in which the judge must see it
 POSE_RUNGS = ("oracle",)
 POLICIES = ("scripted",)
 
@@ -123,6 +125,7 @@ class SimulatedFloor:
     def begin(self, order) -> None:
         """Starts to judge an order."""
         self.judge.begin(order, self.robot.data)
+        self.judge.accepts_done = False
         self.verdict = None
         self._judging = True
 
@@ -170,6 +173,7 @@ def run_episode(
     for index, order in enumerate(factory.orders):
         floor.begin(order)
         subtask = problem = ""
+        began, finished = float(robot.data.time), math.inf
         try:
             policy.reset(factory, order)
         except HumanoidControlError as error:
@@ -182,8 +186,15 @@ def run_episode(
                 subtask, problem = output.subtask, output.problem or problem
                 loop.submit(output.targets[0])
                 if output.outcome == FAILED:
-                    floor.verdict = Verdict(False, "gave_up", output.detail, 0.0)
+                    floor.verdict = Verdict(False, "gave_up", output.detail, robot.data.time - began)
                     break
+                if output.outcome == DONE:
+                    floor.judge.accepts_done = True
+                    finished = min(finished, robot.data.time)
+                    if robot.data.time - finished > DONE_GRACE_S:
+                        lacking = f"finished, but {floor.judge.lacking}"
+                        floor.verdict = Verdict(False, "not_done", lacking, robot.data.time - began)
+                        break
             loop.step()
             robot.wait_next_tick()
             tick += 1

@@ -109,6 +109,8 @@ class Judge:
             if zone.kind == "keep_out"
         ]
         self._order: Order | None = None
+        # False while whoever carries the order out is not finished: what it still breaks then counts.
+        self.accepts_done = True
 
     # --- the order ------------------------------------------------------------------------------------------------
 
@@ -183,7 +185,7 @@ class Judge:
             self._good_since_s = math.inf
         else:
             self._good_since_s = min(self._good_since_s, data.time)
-            if data.time - self._good_since_s >= HOLD_S - 1e-9:
+            if data.time - self._good_since_s >= HOLD_S - 1e-9 and self.accepts_done:
                 self._end(data, "", f"{self._tote.name} stands on {self._order.on or self._station.name}")
                 return
         if data.time - self._began_s > self._time_allowed_s:

@@ -23,8 +23,8 @@ from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTa
 from perception.poses import surface_name
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import (
-    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, STANCE_DISTANCE, UPRIGHT, BodyPosture, PosturePlanner, grip_opening, hand_in_tote,
-    tote_from_hands,
+    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, READY, STANCE_DISTANCE, UPRIGHT, BodyPosture, HandKinematics, PosturePlanner, grip_opening,
+    hand_in_tote, tote_from_hands,
 )  # fmt: skip
 from policies.scripted.navigation import CARRYING, EMPTY_HANDED, Tolerance, WalkingLimits, WayFollower, velocity_to
 
@@ -37,9 +37,10 @@ CLEARANCE = 0.05  # m under the tote when it comes in over a surface
 STANCE_TOLERANCE = Tolerance(0.035, 0.07)
 STANDOFF_TOLERANCE = Tolerance(0.08, 0.12)
 HAND_SPEED, HAND_TURN_SPEED = 0.30, 1.2  # m/s, rad/s
+BODY_SPEED, BODY_TURN_SPEED = 0.15, 0.5  # m/s of squatting, rad/s of bending
 MAX_TRIES = 3
 PERSON_STOP_DISTANCE = 0.9  # m
-MEMORY_S = 1.0  # s after which a pose not seen again is no longer believed
+HAND_HALF_HEIGHT = 0.075  # m, of an open hand on its side, and what it is kept off
 
 Script = Generator[WholeBodyTarget, None, None]
 
@@ -62,6 +63,7 @@ class CarryOutOrder:
             model: the robot.
         """
         self._postures = PosturePlanner(model)
+        self._hand_kinematics = HandKinematics(model)
         self._placements: dict[str, Placement] | None = None
         self._factory: Factory | None = None
 
@@ -91,6 +93,8 @@ class CarryOutOrder:
         self._subtask, self._reason, self._next, self._problem, self._progress = "start", "a new order", "approach", "", 0.0
         self._outcome, self._detail = RUNNING, ""
         self._hold: WholeBodyTarget | None = None
+        self._held: tuple[np.ndarray, np.ndarray] | None = None  # hands in `base_footprint` while walking
+        self._opening = OPEN
         self._odom_from_tote: np.ndarray | None = None
         self._odom_from_surface: dict[str, np.ndarray] = {}
 
@@ -147,7 +151,10 @@ class CarryOutOrder:
         yield from self._wait_for_poses()
         for attempt in range(MAX_TRIES):
             self._say("approach", f"{self._order.tote} is on {self._source_station.name}", "reach", 0.05)
-            yield from self._walk_to_stance(self._grip_stance, EMPTY_HANDED, OPEN)
+            yield from self._walk_way(self._standoff(self._grip_stance()), EMPTY_HANDED)
+            self._say("ready", "the station is ahead", "reach", 0.1)
+            yield from self._raise_hands()
+            yield from self._step_up(self._grip_stance, EMPTY_HANDED.scaled(0.6))
             self._say("reach", "the tote is within reach", "grip", 0.2)
             yield from self._reach()
             self._say("grip", "the fingers are above and below both lips", "lift", 0.3)
@@ -162,7 +169,7 @@ class CarryOutOrder:
                 self._problem = f"missed the grip: pads {self._openings_text()} apart"
             self._say("let_go", self._problem, "approach", 0.2)
             yield from self._let_go()
-            yield from self._back_off(0.25)
+            yield from self._back_off()
         else:
             raise OrderFailedError(f"gave up after {MAX_TRIES} tries: {self._problem}")
         self._say("step_back", "there is room behind", "carry", 0.4)
@@ -176,8 +183,7 @@ class CarryOutOrder:
         self._say("let_go", "the tote stands", "step_back", 0.9)
         yield from self._let_go()
         self._say("step_back", "hands are free", "", 0.95)
-        yield from self._back_off(0.30)
-        yield from self._settle(0.4)
+        yield from self._back_off()
 
     def _say(self, subtask: str, reason: str, next_subtask: str, progress: float) -> None:
         self._subtask, self._reason, self._next, self._progress = subtask, reason, next_subtask, progress
@@ -290,17 +296,18 @@ class CarryOutOrder:
         footprint = self._footprint()
         return tuple(footprint @ hand for hand in hands)
 
-    def _bend_for(self, odom_from_hands: tuple[np.ndarray, np.ndarray], footprint: np.ndarray) -> None:
-        """Squats and bends as two hand poses need it, for a base that stands at `footprint`."""
-        base_from_odom = inverse(footprint)
-        self._posture = self._postures.plan(tuple(base_from_odom @ hand for hand in odom_from_hands))
+    def _bend_for(self, odom_from_hands: tuple[np.ndarray, np.ndarray]) -> BodyPosture:
+        """How to squat and bend for two hand poses, from where the base stands."""
+        base_from_odom = inverse(self._footprint())
+        return self._postures.plan(tuple(base_from_odom @ hand for hand in odom_from_hands))
 
-    def _move_hands(self, goals, *, frame=FRAME_ODOM, opening=OPEN, speed=HAND_SPEED, settle=0.0, starts=None,
+    def _move_hands(self, goals, *, posture=None, frame=FRAME_ODOM, opening=OPEN, speed=HAND_SPEED, settle=0.0, starts=None,
                     drift=None) -> Script:  # fmt: skip
-        """Moves both hands straight to poses (4, 4), smoothly, and waits for them.
+        """Moves both hands straight to poses (4, 4), smoothly, the body along with them, and waits for them.
 
         Args:
             goals: where to, in `frame`.
+            posture: the body's at the end; by default it stays as it is.
             frame: of the target.
             opening: m between the pads meanwhile.
             speed: m/s at the fastest.
@@ -313,12 +320,16 @@ class CarryOutOrder:
                 self._actual_hands() if frame == FRAME_ODOM else tuple(inverse(self._footprint()) @ h for h in self._actual_hands()))  # fmt: skip
         distance = max(np.linalg.norm(g[:3, 3] - s[:3, 3]) for g, s in zip(goals, starts))
         turn = max(np.linalg.norm(rotation_vector(g[:3, :3] @ s[:3, :3].T)) for g, s in zip(goals, starts))
-        duration = max(1.9 * distance / speed, 1.9 * turn / HAND_TURN_SPEED, 0.2)
+        body, posture = self._posture, posture or self._posture
+        duration = max(1.9 * distance / speed, 1.9 * turn / HAND_TURN_SPEED, 0.2,
+                       1.9 * abs(posture.pelvis_height - body.pelvis_height) / BODY_SPEED,
+                       1.9 * abs(posture.torso_pitch - body.torso_pitch) / BODY_TURN_SPEED)  # fmt: skip
         begin = self._now
         while True:
             t = min((self._now - begin) / duration, 1.0)
             share = t**3 * (10 - 15 * t + 6 * t * t)
             rate = 30 * t * t * (1 - 2 * t + t * t) / duration
+            self._posture = body.towards(posture, share)
             hands, velocities = [], np.zeros((2, 6))
             for side in (0, 1):
                 hand = interpolated(starts[side], goals[side], share)
@@ -332,22 +343,28 @@ class CarryOutOrder:
             if self._now - begin >= duration + settle:
                 return
 
-    def _settle(self, seconds: float) -> Script:
-        begin = self._now
-        while self._now - begin < seconds:
-            yield self._stand()
-
     # --- walking ------------------------------------------------------------------------------------------------------
 
-    def _walking_target(self, velocity: np.ndarray, carrying: bool) -> WholeBodyTarget:
-        """A step on the way; stands still before a person, and slows down in a slow zone."""
+    def _walking_target(self, velocity: np.ndarray) -> WholeBodyTarget:
+        """A step on the way, hands as they are held; stands still before a person, and slows down in a slow zone."""
         if self._person_in_the_way(velocity):
             velocity = np.zeros(3)
         elif self._floor.is_slow((inverse(self._odom_from_map()) @ np.array([*self._pose[:2], 0.0, 1.0]))[:2]):
             velocity = 0.5 * velocity
-        if carrying:
-            return self._target(velocity=velocity, hands=self._carried, frame=FRAME_BASE_FOOTPRINT, opening=0.0)
-        return self._target(velocity=velocity)
+        return self._target(velocity=velocity, hands=self._held, frame=FRAME_BASE_FOOTPRINT, opening=self._opening)
+
+    def _come_to_a_stand(self) -> Script:
+        begin = self._now
+        while (self._observation.control.mode == "walking" and self._now - begin < 5.0) or self._now - begin < 0.3:
+            yield self._walking_target(np.zeros(3))
+
+    def _walk_back(self, distance: float) -> Script:
+        """Walks straight backwards and comes to a stand."""
+        start, begin = self._pose.copy(), self._now
+        heading = np.array([math.cos(start[2]), math.sin(start[2])])
+        while float((start[:2] - self._pose[:2]) @ heading) < distance and self._now - begin < 12.0:
+            yield self._walking_target(np.array([-CARRYING.backward, 0.0, 0.9 * wrapped(start[2] - self._pose[2])]))
+        yield from self._come_to_a_stand()
 
     def _person_in_the_way(self, velocity: np.ndarray) -> bool:
         if np.linalg.norm(velocity[:2]) < 0.02:
@@ -363,7 +380,7 @@ class CarryOutOrder:
                 return True
         return False
 
-    def _walk_way(self, goal: np.ndarray, limits: WalkingLimits, *, carrying: bool) -> Script:
+    def _walk_way(self, goal: np.ndarray, limits: WalkingLimits) -> Script:
         """Walks to a pose (x, y, yaw) in `odom` around everything."""
         odom_from_map = self._odom_from_map()
         map_from_odom = inverse(odom_from_map)
@@ -379,7 +396,7 @@ class CarryOutOrder:
         while not follower.is_there(self._pose, STANDOFF_TOLERANCE):
             velocity = follower.velocity(self._pose, limits)
             waiting = self._person_in_the_way(velocity)
-            yield self._walking_target(velocity, carrying)
+            yield self._walking_target(velocity)
             if waiting and self._now - replan > 2.0:  # round the person, if that is possible
                 replan = self._now
                 people = [in_map(p) for p in self._people]
@@ -391,7 +408,7 @@ class CarryOutOrder:
             if self._now - begin > 180.0:
                 raise OrderFailedError("did not get there within 180 s")
 
-    def _step_up(self, stance, limits: WalkingLimits, *, carrying: bool) -> Script:
+    def _step_up(self, stance, limits: WalkingLimits) -> Script:
         """Walks the last, straight stretch to a stance that may still be refined on the way, and comes to a stand."""
         for _ in range(3):
             begin, arrived = self._now, None
@@ -401,12 +418,8 @@ class CarryOutOrder:
                 near = np.linalg.norm(goal[:2] - self._pose[:2]) < 0.02 and abs(wrapped(goal[2] - self._pose[2])) < 0.04
                 if near or self._now - begin > 12.0:
                     arrived = arrived or self._now
-                yield self._walking_target(velocity, carrying)
-            begin = self._now
-            while self._observation.control.mode == "walking" or self._now - begin < 0.3:
-                yield self._walking_target(np.zeros(3), carrying)
-                if self._now - begin > 5.0:
-                    break
+                yield self._walking_target(velocity)
+            yield from self._come_to_a_stand()
             goal = stance()
             if np.linalg.norm(goal[:2] - self._pose[:2]) < STANCE_TOLERANCE.position and (
                     abs(wrapped(goal[2] - self._pose[2])) < STANCE_TOLERANCE.yaw):  # fmt: skip
@@ -416,58 +429,57 @@ class CarryOutOrder:
     def _standoff(self, stance: np.ndarray) -> np.ndarray:
         return stance - STANDOFF * np.array([math.cos(stance[2]), math.sin(stance[2]), 0.0])
 
-    def _walk_to_stance(self, stance, limits: WalkingLimits, opening: float) -> Script:
+    def _back_off(self) -> Script:
+        """Walks backwards with the hands out of the way, then lets them hang."""
+        self._held = tuple(inverse(self._footprint()) @ hand for hand in self._actual_hands())
+        self._opening = OPEN
+        yield from self._walk_back(STANDOFF)
+        self._held = None
         self._posture = UPRIGHT
-        yield from self._walk_way(self._standoff(stance()), limits, carrying=False)
-        yield from self._step_up(stance, limits.scaled(0.6), carrying=False)
-
-    def _back_off(self, distance: float) -> Script:
-        """Walks backwards without turning, hands at the sides."""
-        start = self._pose.copy()
-        self._posture = UPRIGHT
-        begin = self._now
-        while True:
-            back = float((start[:2] - self._pose[:2]) @ np.array([math.cos(start[2]), math.sin(start[2])]))
-            if back > distance or self._now - begin > 10.0:
-                break
-            turn = 0.9 * wrapped(start[2] - self._pose[2])
-            yield self._target(velocity=np.array([-EMPTY_HANDED.backward, 0.0, turn]))
-        begin = self._now
-        while self._observation.control.mode == "walking" or self._now - begin < 0.3:
-            yield self._target()
-            if self._now - begin > 5.0:
-                break
+        yield from self._come_to_a_stand()
 
     # --- hands --------------------------------------------------------------------------------------------------------
 
-    def _current_hand_poses(self) -> tuple[np.ndarray, np.ndarray]:
-        """(4, 4) each, in `base_footprint`: where hanging hands are, near enough to start from."""
-        return tuple(planar(0.20, sign * 0.26, 0.0, 0.83) for sign in (1, -1))
+    def _measured_hands(self) -> tuple[np.ndarray, np.ndarray]:
+        """(4, 4) each, in `base_footprint`, by the encoders."""
+        footprint_from_base = inverse(self._footprint()) @ self._odom_from_base
+        hands = self._hand_kinematics.base_from_hands(self._observation.state.joint_positions)
+        return tuple(footprint_from_base @ hand for hand in hands)
+
+    def _ready_height(self, station, shelf: int, tote: np.ndarray) -> float:
+        """Height in m above the grip from which hands come: over a table's edge, but under the shelf above."""
+        above = float(tote[2, 3] - self._surface(station.name, shelf)[2, 3]) + self._tote.carrier.height
+        return float(np.clip(self._ceiling(station, shelf) - above - HAND_HALF_HEIGHT, 0.0, 0.06))
+
+    def _raise_hands(self) -> Script:
+        """Brings the hands beside the body at the height they are needed, while there is still room in front."""
+        tote = self._source_tote()
+        self._ready_up = self._ready_height(self._source_station, self._source_shelf, tote)
+        at_stance = planar(STANCE_DISTANCE, 0.0, 0.0, float(tote[2, 3]))
+        goals = tuple(at_stance @ hand_in_tote(self._tote.carrier, s, up=self._ready_up, **READY) for s in (0, 1))
+        yield from self._come_to_a_stand()
+        posture = self._postures.plan(goals)
+        self._opening = OPEN
+        yield from self._move_hands(goals, posture=posture, frame=FRAME_BASE_FOOTPRINT, starts=self._measured_hands())
+        self._held = goals
 
     def _reach(self) -> Script:
-        """Hands to both sides of the lip: over the front, beside, then onto it."""
+        """Hands to both sides of the lip: beside it, then onto it."""
         carrier = self._tote.carrier
         tote = self._source_tote()
         grip = tuple(tote @ hand_in_tote(carrier, side) for side in (0, 1))
-        self._bend_for(grip, self._footprint())
-        ceiling = self._ceiling(self._source_station, self._source_shelf)
-        raised = min(0.10, ceiling - self._height_above(self._source_station.name, self._source_shelf, tote) - carrier.height - 0.07)
-        footprint = self._footprint()
-        starts = tuple(footprint @ pose for pose in self._current_hand_poses())
-        before = tuple(tote @ hand_in_tote(carrier, s, outward=0.10, backward=0.22, up=raised) for s in (0, 1))
-        beside = tuple(tote @ hand_in_tote(carrier, s, outward=0.07, backward=0.06) for s in (0, 1))
-        yield from self._move_hands(before, starts=starts)
-        yield from self._move_hands(beside)
-        yield from self._move_hands(grip, speed=0.12, settle=0.3)
+        posture = self._bend_for(grip)
+        over = tuple(tote @ hand_in_tote(carrier, s, outward=0.06, backward=0.05, up=self._ready_up) for s in (0, 1))
+        beside = tuple(tote @ hand_in_tote(carrier, s, outward=0.05, backward=0.03) for s in (0, 1))
+        yield from self._move_hands(over, posture=posture)
+        yield from self._move_hands(beside, speed=0.2)
+        yield from self._move_hands(grip, speed=0.12, settle=0.25)
 
     def _ceiling(self, station, shelf: int) -> float:
         """Free height in m above a surface."""
         if isinstance(station, Rack) and shelf + 1 < len(station.shelves):
             return station.shelves[shelf + 1] - station.shelves[shelf] - 0.02
         return 1.0
-
-    def _height_above(self, station: str, shelf: int, tote: np.ndarray) -> float:
-        return float(tote[2, 3] - self._surface(station, shelf)[2, 3])
 
     def _close_fingers(self) -> Script:
         begin = self._now
@@ -509,8 +521,9 @@ class CarryOutOrder:
                     for h, sign in zip(hands, (1, -1)))  # fmt: skip
         yield from self._move_hands(out, speed=0.25 if not drift.any() else 0.5, drift=drift)
         yaw = self._pose[2]
-        back = np.array([-0.16 * math.cos(yaw), -0.16 * math.sin(yaw), 0.0])
-        yield from self._move_hands(tuple(_shifted(h, back) for h in self._actual_hands()))
+        back = np.array([-0.17 * math.cos(yaw), -0.17 * math.sin(yaw), 0.0])
+        goals = tuple(_shifted(h, back) for h in self._actual_hands())
+        yield from self._move_hands(goals, posture=self._bend_for(goals))
 
     def _belt_drift(self) -> np.ndarray:
         """(3,) m/s in `odom` of what the tote stands on."""
@@ -523,21 +536,9 @@ class CarryOutOrder:
 
     def _step_back_with_tote(self) -> Script:
         """Backs off with the tote as it is, then brings it before the chest."""
-        footprint = self._footprint()
-        self._carried = tuple(inverse(footprint) @ hand for hand in self._actual_hands())
-        start = self._pose.copy()
-        begin = self._now
-        while True:
-            back = float((start[:2] - self._pose[:2]) @ np.array([math.cos(start[2]), math.sin(start[2])]))
-            if back > STANDOFF or self._now - begin > 12.0:
-                break
-            turn = 0.9 * wrapped(start[2] - self._pose[2])
-            yield self._walking_target(np.array([-CARRYING.backward, 0.0, turn]), carrying=True)
-        begin = self._now
-        while self._observation.control.mode == "walking" or self._now - begin < 0.3:
-            yield self._walking_target(np.zeros(3), carrying=True)
-            if self._now - begin > 5.0:
-                break
+        self._held = tuple(inverse(self._footprint()) @ hand for hand in self._actual_hands())
+        self._opening = 0.0
+        yield from self._walk_back(STANDOFF)
         self._check_carried()
         yield from self._bring_hands(planar(CARRY_DISTANCE, 0.0, 0.0, CARRY_GRIP_HEIGHT - self._tote.carrier.grip_height))
         self._check_carried()
@@ -545,9 +546,9 @@ class CarryOutOrder:
     def _bring_hands(self, base_from_tote: np.ndarray) -> Script:
         """Moves the tote held to a pose (4, 4) in `base_footprint`, bending as needed."""
         goals = tuple(base_from_tote @ hand for hand in self._grip_transforms)
-        self._posture = self._postures.plan(goals)
-        yield from self._move_hands(goals, frame=FRAME_BASE_FOOTPRINT, opening=0.0, speed=0.25, settle=0.2, starts=self._carried)
-        self._carried = goals
+        yield from self._move_hands(goals, posture=self._postures.plan(goals), frame=FRAME_BASE_FOOTPRINT, opening=0.0, speed=0.25,
+                                    settle=0.2, starts=self._held)  # fmt: skip
+        self._held = goals
 
     def _check_carried(self) -> None:
         hands = self._actual_hands()
@@ -561,18 +562,14 @@ class CarryOutOrder:
         return float(self._goal_tote()[2, 3]) + CLEARANCE
 
     def _carry(self) -> Script:
-        yield from self._walk_way(self._standoff(self._place_stance()), CARRYING, carrying=True)
+        yield from self._walk_way(self._standoff(self._place_stance()), CARRYING)
 
     def _align_to_place(self) -> Script:
         """Before the station: brings the tote to entry height, then steps up to it."""
-        begin = self._now
-        while self._observation.control.mode == "walking" or self._now - begin < 0.3:
-            yield self._walking_target(np.zeros(3), carrying=True)
-            if self._now - begin > 5.0:
-                break
+        yield from self._come_to_a_stand()
         self._check_carried()
         yield from self._bring_hands(planar(CARRY_DISTANCE, 0.0, 0.0, self._entry_height()))
-        yield from self._step_up(self._place_stance, CARRYING.scaled(0.6), carrying=True)
+        yield from self._step_up(self._place_stance, CARRYING.scaled(0.6))
         self._check_carried()
 
     def _set_down(self) -> Script:
@@ -582,8 +579,8 @@ class CarryOutOrder:
         drift = self._belt_drift()
         goal = self._goal_tote()
         above = tuple(_raised(goal @ h, 0.025) for h in held)
-        self._bend_for(tuple(goal @ h for h in held), self._footprint())
-        yield from self._move_hands(above, opening=0.0, speed=0.2, settle=0.3)
+        posture = self._bend_for(tuple(goal @ h for h in held))
+        yield from self._move_hands(above, posture=posture, opening=0.0, speed=0.2, settle=0.3)
         held = tote_from_hands(self._tote_facing(self._pose[2]), self._actual_hands())
         goal = self._goal_tote()
         if not drift.any():
@@ -601,6 +598,3 @@ def _shifted(pose: np.ndarray, by: np.ndarray) -> np.ndarray:
     moved = pose.copy()
     moved[:3, 3] += by
     return moved
-
-
-__all__ = ["BodyPosture", "CarryOutOrder"]

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import pinocchio as pin
 
-from humanoid_control.errors import SolverError
 from humanoid_control.inverse_kinematics import IkOptions, IkTargets, IkTasks, InverseKinematics
 from humanoid_control.mission.load_carriers import LoadCarrier
 from humanoid_control.robot_model import RobotModel
@@ -22,6 +22,7 @@ BACKWARD = 0.018  # m, the pads' middle before the tote's: where pad and lip ove
 STANCE_DISTANCE = 0.39  # m from the base to the middle of a tote that is gripped or set down
 CARRY_DISTANCE = 0.37  # m the same while walking with it
 CARRY_GRIP_HEIGHT = 0.95  # m, of the hands
+READY = {"outward": 0.09, "backward": 0.20}  # m off the grip: hands beside the body, in front of the station's edge
 
 
 def hand_in_tote(carrier: LoadCarrier, side: int, *, outward: float = 0.0, backward: float = 0.0, up: float = 0.0) -> np.ndarray:
@@ -54,6 +55,11 @@ class BodyPosture:
 
     pelvis_height: float
     torso_pitch: float
+
+    def towards(self, other: BodyPosture, share: float) -> BodyPosture:
+        """A posture a share of the way to another."""
+        return BodyPosture(self.pelvis_height + share * (other.pelvis_height - self.pelvis_height),
+                           self.torso_pitch + share * (other.torso_pitch - self.torso_pitch))  # fmt: skip
 
 
 UPRIGHT = BodyPosture(0.72, 0.0)
@@ -96,10 +102,28 @@ class PosturePlanner:
         return BodyPosture(float(np.clip(base[2], 0.55, 0.74)), float(np.clip(pelvis_pitch + waist_pitch, -0.1, 1.15)))
 
 
+class HandKinematics:
+    """Where the hands are, from the joint encoders."""
+
+    def __init__(self, model: RobotModel) -> None:
+        """Prepares the model.
+
+        Args:
+            model: the robot.
+        """
+        self._model = model.pinocchio_model
+        self._data = self._model.createData()
+        self._frames = [self._model.getFrameId(f"{letter}_gripper") for letter in "lr"]
+        self._configuration = pin.neutral(self._model)
+
+    def base_from_hands(self, joint_positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(4, 4) each, of `l_gripper` and `r_gripper` in `base_link`, at joint positions (29,) rad."""
+        self._configuration[7:] = joint_positions
+        pin.forwardKinematics(self._model, self._data, self._configuration)
+        return tuple(pin.updateFramePlacement(self._model, self._data, f).homogeneous.copy() for f in self._frames)
+
+
 def tote_from_hands(odom_from_tote: np.ndarray, odom_from_hands: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """(4, 4) each: where the hands really have the tote."""
     tote_from_odom = inverse(odom_from_tote)
     return tote_from_odom @ odom_from_hands[0], tote_from_odom @ odom_from_hands[1]
-
-
-__all__ = ["BodyPosture", "PosturePlanner", "SolverError", "UPRIGHT", "grip_opening", "hand_in_tote", "tote_from_hands"]
