@@ -42,9 +42,13 @@ install_debian_packages() {
     local remedy="sudo apt-get update && sudo apt-get install --no-install-recommends ${missing[*]}"
     say "installing Debian packages: ${missing[*]}"
     as_root true || fail "Debian packages are missing and installing them needs root; run: $remedy"
-    { as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive \
+    { update_package_lists && as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -qy --no-install-recommends "${missing[@]}"; } >"$LOG" 2>&1 ||
         fail "apt-get failed (see $LOG); put right what it says, then run: $remedy"
+}
+
+update_package_lists() {
+    if [[ -z ${PACKAGE_LISTS_UPDATED:-} ]]; then as_root apt-get update -q && PACKAGE_LISTS_UPDATED=yes; fi
 }
 
 is_supported() {

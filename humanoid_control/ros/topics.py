@@ -76,12 +76,19 @@ ROBOT_DESCRIPTION = Topic("robot_description", "std_msgs/msg/String", "latched",
 CLOCK = Topic("/clock", "rosgraph_msgs/msg/Clock", "clock", 250.0, 1.0, False, "simulated time; simulation only")
 DIAGNOSTICS = Topic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", "state", 1.0, 3.0, True,
                     "the health of every node, with reasons")
+CURRENT_ORDER = Topic("current_order", "humanoid_interfaces/msg/Order", "state", 10.0, 0.5, True,
+                      "the order the mission wants carried out, again and again; without tote: none")
+SIMULATION_STATE = Topic("simulation/state", "humanoid_interfaces/msg/SimulationState", "state", 50.0, 0.5, False,
+                         "the true state of everything; privileged, simulation only")
+SIMULATION_VERDICT = Topic("simulation/verdict", "humanoid_interfaces/msg/Verdict", "state", None, None, True,
+                           "how the judge saw an order end; privileged, simulation only")
 DETECTIONS = Topic("detections", "vision_msgs/msg/Detection3DArray", "state", None, None, True,
                    "poses of totes and stations with covariances")
 
 TOPICS: tuple[Topic, ...] = (
     ROBOT_STATE, BASE_ESTIMATE, JOINT_COMMAND, WHOLE_BODY_TARGET, CONTROL_STATUS, POLICY_STATUS, JOINT_STATES, IMU,
-    ODOM, TF, TF_STATIC, ROBOT_DESCRIPTION, CLOCK, DIAGNOSTICS, DETECTIONS,
+    ODOM, TF, TF_STATIC, ROBOT_DESCRIPTION, CLOCK, DIAGNOSTICS, CURRENT_ORDER, SIMULATION_STATE, SIMULATION_VERDICT,
+    DETECTIONS,
     *(topic for camera in CAMERAS for topic in _camera_topics(camera)),
 )
 

@@ -192,9 +192,20 @@ def test_broken_launch_file_is_one_line_with_file_and_line(tmp_path):
     path = tmp_path / "broken.launch.py"
     path.write_text("def generate_launch_description():\n    return 1 / 0\n")
     assert run_launch(path) == (1, "", f"error: {path}:2: ZeroDivisionError: division by zero\n")
+    path.write_text("x = (\n")
+    assert run_launch(path)[2].startswith(f"error: {path}:1: SyntaxError: ")
+    path.write_text("x = 1\n")
+    assert run_launch(path)[2] == f"error: {path} has no function generate_launch_description\n"
     path.write_text("from launch.actions import DoTheImpossible\n")
     assert "DoTheImpossible" in run_launch(path)[2]
     assert run_launch("no_such_name")[2].startswith("error: no launch file 'no_such_name' in ")
+
+
+def test_edited_launch_file_is_read_anew_whatever_its_time_and_size(write_launch_file):
+    for text in ("one", "two"):
+        path = write_launch_file(f'LogInfo(msg="{text}"),')
+        os.utime(path, (1_000_000, 1_000_000))
+        assert run_launch(path, "--dry-run")[1] == f"log: {text}\n"
 
 
 def test_output_is_marked_with_the_name_and_success_is_zero(write_launch_file):

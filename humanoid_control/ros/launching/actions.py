@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence
 
@@ -260,11 +259,13 @@ def load_launch_file(path: Path) -> LaunchDescription:
     """
     if not path.is_file():
         raise LaunchError(f"no launch file {path}")
-    spec = importlib.util.spec_from_file_location(f"launch_file_{path.name.split('.')[0]}", path)
-    module = importlib.util.module_from_spec(spec)
+    # Not by import: that takes a cached version where size and second of the last change are the same.
+    variables: dict[str, Any] = {"__name__": path.name.removesuffix(".py"), "__file__": str(path)}
     try:
-        spec.loader.exec_module(module)
-        description = module.generate_launch_description()
+        exec(compile(path.read_bytes(), str(path), "exec"), variables)
+        if "generate_launch_description" not in variables:
+            raise LaunchError(f"{path} has no function generate_launch_description")
+        description = variables["generate_launch_description"]()
     except LaunchError:
         raise
     except ImportError as error:
