@@ -176,14 +176,22 @@ class ControlLoop:
         try:
             target = self._checked(target)
         except TargetError as error:
-            self._target = None
-            self._refusal = str(error)
+            self.refuse(str(error))
             raise
         if target.stamp_s < self._newest_stamp:
             raise TargetError(f"The target is from {target.stamp_s:.3f} s, but one from {self._newest_stamp:.3f} s was taken before.")
         self._newest_stamp = target.stamp_s
         self._target = target
         self._refusal = ""
+
+    def refuse(self, reason: str) -> None:
+        """Holds from the next step on, until a good target comes: the newest one could not even be read.
+
+        Args:
+            reason: for the status.
+        """
+        self._target = None
+        self._refusal = reason
 
     def _checked(self, target: WholeBodyTarget) -> WholeBodyTarget:
         """The target, its arrays made double where they were not."""

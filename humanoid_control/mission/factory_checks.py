@@ -9,7 +9,7 @@ from typing import NoReturn
 from shapely.geometry import LineString, Point, Polygon, box
 from shapely.validation import explain_validity
 
-from humanoid_control.errors import FactoryError
+from humanoid_control.errors import FactoryError, OrderError
 from humanoid_control.mission.factory import (
     MAX_REACH_DEPTH,
     MAX_SURFACE_HEIGHT,
@@ -46,6 +46,18 @@ def check_factory(factory: Factory, *, source: str = "factory") -> None:
         _check_orders(factory)
     except _Problem as problem:
         raise FactoryError(f"{source}: {problem}") from None
+
+
+def check_order(factory: Factory, order: Order, placements: dict[str, Placement]) -> Placement:
+    """Returns where one more order brings its tote, with all totes as in `placements`.
+
+    Raises:
+        OrderError: one line naming what is wrong with the order and what is allowed.
+    """
+    try:
+        return _check_order(factory, order, "order", placements)
+    except _Problem as problem:
+        raise OrderError(str(problem)) from None
 
 
 class _Problem(Exception):

@@ -1,0 +1,1 @@
+"""ROS nodes: thin, and one module, executable and parameter file each."""
