@@ -1,0 +1,282 @@
+"""`humanoid evaluate`: carries out a factory's orders without ROS, as fast as the machine can, and counts successes.
+
+What is counted, and what each key of the JSON file means, is in docs/evaluation.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from humanoid_control.bench.report import versions
+from humanoid_control.errors import ConfigurationError
+from policies.evaluation.campaign import VIDEO_ALL, VIDEO_FAILURES, Campaign, run_campaign
+from policies.evaluation.journal import Journal, write_whole
+from policies.evaluation.soak import make_soak_worker, memory_trend
+from policies.evaluation.summary import percentiles, summarise
+from policies.evaluation.workers import run_jobs
+
+EXIT_BELOW_REQUIRED = 1
+EXIT_INTERRUPTED = 130
+SHOWN_FAILURES = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `humanoid evaluate`."""
+    add, file = parser.add_argument, {"metavar": "FILE", "type": Path}
+    add("--factory", required=True, help="the factory file: stations, totes, orders and what varies", **file)
+    add("--policy", required=True, metavar="NAME", help="who decides: scripted")
+    add("--poses", default="oracle", metavar="RUNG", help="who says where things are: oracle (default)")
+    add("--checkpoint", help="parameters of a learned policy", **file)
+    add("--episodes", type=int, metavar="N", help="how many episodes, one a seed")
+    add("--hours", type=float, metavar="H",
+        help="instead of episodes: so many hours of robot time of random orders in one go, watching memory and drift")  # fmt: skip
+    add("--seed", type=int, default=0, metavar="S", help="the first episode's (default 0); the others count on from it")
+    add("--workers", type=int, metavar="W", help="processes (default: one a core); they do not change what comes out")
+    add("--video", metavar="DIR", type=Path, help="write a film of each episode")
+    add("--video-failures", action="store_true", help="of failed episodes only, which are run again for it")
+    add("--json", help="write the figures; each episode's record goes to FILE.jsonl at once", **file)
+    add("--resume", action="store_true", help="go on with what FILE.jsonl holds already")
+    add("--require", type=float, metavar="RATE", help="exit with 1 if a smaller share of episodes succeeds")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carries out the command.
+
+    Returns:
+        0 if every episode was run and `--require` is met.
+
+    Raises:
+        HumanoidControlError: whatever the user can put right.
+    """
+    _check(args)
+    campaign = Campaign(
+        factory=str(args.factory), policy=args.policy, poses=args.poses,
+        checkpoint=str(args.checkpoint) if args.checkpoint else None,
+        video=str(args.video) if args.video else None, video_of=VIDEO_FAILURES if args.video_failures else VIDEO_ALL,
+    )  # fmt: skip
+    campaign.check()
+    if args.video:
+        _make_folder(args.video)
+    if args.json:
+        _make_folder(args.json.absolute().parent)
+    return _soak(args, campaign) if args.hours is not None else _evaluate(args, campaign)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if (args.episodes is None) == (args.hours is None):
+        raise ConfigurationError("Give either --episodes N or --hours H.")
+    if args.episodes is not None and args.episodes < 1:
+        raise ConfigurationError(f"--episodes is {args.episodes}; at least 1 is needed.")
+    if args.hours is not None and not (math.isfinite(args.hours) and args.hours > 0):
+        raise ConfigurationError(f"--hours is {args.hours:g}; more than 0 is needed.")
+    if args.seed < 0:
+        raise ConfigurationError(f"--seed is {args.seed}; 0 or more is allowed.")
+    if args.workers is not None and args.workers < 1:
+        raise ConfigurationError(f"--workers is {args.workers}; at least 1 is needed.")
+    if args.require is not None and not 0 <= args.require <= 1:
+        raise ConfigurationError(f"--require is {args.require:g}; a rate from 0 to 1 is allowed.")
+    if args.resume and not args.json:
+        raise ConfigurationError("--resume needs --json FILE: the episodes so far are in FILE.jsonl.")
+    if args.video_failures and not args.video:
+        raise ConfigurationError("--video-failures needs --video DIR.")
+    if args.hours is not None and (args.video or args.resume or (args.workers or 1) > 1):
+        raise ConfigurationError("--hours is one long episode in one process; --video, --resume and --workers do not go with it.")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+
+
+# --- a campaign of episodes -------------------------------------------------------------------------------------------
+
+
+def _evaluate(args: argparse.Namespace, campaign: Campaign) -> int:
+    began = time.perf_counter()
+    seeds = range(args.seed, args.seed + args.episodes)
+    journal = Journal(journal_path(args.json), campaign.fingerprint(), resume=args.resume) if args.json else None
+    records = {seed: record for seed, record in (journal.records if journal else {}).items() if seed in seeds}
+    left = [seed for seed in seeds if seed not in records]
+    workers = min(args.workers or _cores(), max(len(left), 1))
+    interrupted = False
+    try:
+        with _progress() as progress:
+            task = progress.add_task("", total=len(seeds), completed=len(records), rate=_rate_text(records))
+            for record in run_campaign(campaign, left, workers=workers):
+                records[record["seed"]] = record
+                if journal:
+                    journal.add(record)
+                progress.update(task, completed=len(records), rate=_rate_text(records))
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        if journal:
+            journal.close(complete=len(records) == len(seeds))
+    report = _heading(campaign) | summarise([records[seed] for seed in seeds if seed in records])
+    report |= {"complete": not interrupted, "workers": workers, "wall_s": round(time.perf_counter() - began, 3)}
+    if args.json:
+        write_whole(args.json, json.dumps(report, indent=1) + "\n")
+    _print(report)
+    if interrupted:
+        note = "the episodes so far are kept; --resume goes on" if args.json else "with --json FILE the episodes so far would be kept"
+        print(f"interrupted after {len(records)} of {len(seeds)} episodes: {note}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return _exit_code(args, report["success_rate"])
+
+
+def journal_path(json_path: Path) -> Path:
+    """Where the episodes' records of a campaign with `--json` go."""
+    return json_path.with_suffix(".jsonl") if json_path.suffix == ".json" else json_path.with_name(json_path.name + ".jsonl")
+
+
+def _heading(campaign: Campaign) -> dict:
+    fingerprint = campaign.fingerprint()
+    return {"factory": campaign.factory, "policy": campaign.policy, "poses": campaign.poses, "checkpoint": campaign.checkpoint,
+            "factory_sha256": fingerprint["factory_sha256"], "model_sha256": fingerprint["model_sha256"],
+            "code_sha256": fingerprint["code_sha256"], "versions": versions()}  # fmt: skip
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+                    TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True,
+                    disable=not console.is_terminal)  # fmt: skip
+
+
+def _rate_text(records: dict[int, dict]) -> str:
+    if not records:
+        return ""
+    return f"{100 * sum(r['success'] for r in records.values()) / len(records):.1f}% succeeded"
+
+
+def _exit_code(args: argparse.Namespace, rate: float | None) -> int:
+    if args.require is None or (rate is not None and rate >= args.require):
+        return 0
+    print(f"the success rate is {rate}; {args.require:g} is required", file=sys.stderr)
+    return EXIT_BELOW_REQUIRED
+
+
+def _print(report: dict) -> None:
+    table = Table(title=f"{report['policy']} on {Path(report['factory']).name}, poses from {report['poses']}", show_header=False)
+
+    def row(name: str, text: str) -> None:
+        table.add_row(name, text)
+
+    if report["episodes"]:
+        low, high = report["wilson_95"]
+        row("episodes done", f"{report['success']} of {report['episodes']}: {100 * report['success_rate']:.1f}% "
+                             f"(95% interval {100 * low:.1f} to {100 * high:.1f}%)")  # fmt: skip
+        row("orders done", f"{report['orders_done']} of {report['orders']}")
+        row("falls, drops, retries", f"{report['falls']}, {report['drops']}, {report['retries']}")
+        row("time per order", _pair(report["cycle_time_s"], "s", 1.0, 1))
+        row("drift of the estimate", _pair(report["drift_per_metre"], "mm per metre walked", 1000.0, 1))
+        row("simulated", f"{report['simulated_s']:.0f} s, {report['real_time_factor']} times real time in each process")
+    row("wall clock", f"{report['wall_s']:.0f} s with {report['workers']} process{'es' if report['workers'] > 1 else ''}")
+    console = Console()
+    console.print(table)
+    _print_failures(console, report["failures"])
+
+
+def _print_failures(console: Console, failures: list[dict]) -> None:
+    for failure in failures[:SHOWN_FAILURES]:
+        where = f" in {failure['subtask']}" if failure["subtask"] else ""
+        detail = f": {failure['detail']}" if failure["detail"] else ""
+        if failure["control_stop"]:
+            detail += f" (control stopped: {failure['control_stop']})"
+        console.print(f"seed {failure['seed']}, order {failure['order']}: {failure['reason']}{where}{detail}",
+                      markup=False, highlight=False)  # fmt: skip
+    if len(failures) > SHOWN_FAILURES:
+        console.print(f"... and {len(failures) - SHOWN_FAILURES} more failures")
+
+
+def _pair(values: dict, unit: str, factor: float, digits: int) -> str:
+    if values["p50"] is None:
+        return "-"
+    return f"median {factor * values['p50']:.{digits}f}, 95th percentile {factor * values['p95']:.{digits}f} {unit}"
+
+
+# --- hours of random orders -------------------------------------------------------------------------------------------
+
+
+def _soak(args: argparse.Namespace, campaign: Campaign) -> int:
+    began = time.perf_counter()
+    rows: list[dict] = []
+    outcome: dict | None = None
+    console = Console(stderr=True)
+    bar = Progress(TextColumn("random orders"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn(),
+                   TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)  # fmt: skip
+    try:
+        with bar as progress:
+            task = progress.add_task("", total=3600.0 * args.hours, text="")
+            for message in run_jobs(make_soak_worker, (campaign, args.hours), [args.seed], workers=1):
+                if "rows" in message:
+                    outcome = message
+                    break
+                rows.append(message)
+                progress.update(task, completed=message["simulated_s"], text=f"{len(rows)} done, {message['rss_mib']:.0f} MiB")
+    except KeyboardInterrupt:
+        pass
+    interrupted = outcome is None
+    failures = outcome["failures"] if outcome else []
+    simulated = outcome["simulated_s"] if outcome else (rows[-1]["simulated_s"] if rows else 0.0)
+    wall = time.perf_counter() - began
+    orders = len(rows) + len(failures)
+    report = _heading(campaign) | {
+        "hours": args.hours,
+        "seed": args.seed,
+        "episodes": outcome["episodes"] if outcome else None,
+        "orders": orders,
+        "orders_done": len(rows),
+        "success_rate": round(len(rows) / orders, 4) if orders else None,
+        "rss_mib": memory_trend(rows),
+        "drift_m": percentiles([row["drift_m"] for row in rows], 4) | {"end": rows[-1]["drift_m"] if rows else None},
+        "walked_m": outcome["walked_m"] if outcome else None,
+        "cycle_time_s": percentiles([row["time_s"] for row in rows]),
+        "simulated_s": simulated,
+        "real_time_factor": round(simulated / wall, 3),
+        "failures": failures,
+        "rows": rows,
+        "complete": not interrupted,
+        "wall_s": round(wall, 3),
+    }
+    if args.json:
+        write_whole(args.json, json.dumps(report, indent=1) + "\n")
+    _print_soak(report)
+    if interrupted:
+        print(f"interrupted after {simulated / 3600:.2f} of {args.hours:g} hours", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return _exit_code(args, report["success_rate"])
+
+
+def _print_soak(report: dict) -> None:
+    table = Table(title=f"{report['simulated_s'] / 3600:.2f} hours of random orders on {Path(report['factory']).name}",
+                  show_header=False)  # fmt: skip
+    memory, drift = report["rss_mib"], report["drift_m"]
+    table.add_row("orders done", f"{report['orders_done']} of {report['orders']}")
+    if memory["start"] is not None:
+        table.add_row("memory", f"{memory['start']:.1f} MiB at the start, {memory['end']:.1f} at the end, "
+                                f"{memory['slope_per_hour']:+.1f} MiB per hour")  # fmt: skip
+    if drift["end"] is not None:
+        walked = f" after {report['walked_m']:.0f} m walked" if report["walked_m"] is not None else ""
+        table.add_row("drift of the estimate", f"{drift['end']:.2f} m at the end{walked}")
+    table.add_row("time per order", _pair(report["cycle_time_s"], "s", 1.0, 1))
+    table.add_row("wall clock", f"{report['wall_s']:.0f} s, {report['real_time_factor']} times real time")
+    console = Console()
+    console.print(table)
+    _print_failures(console, report["failures"])

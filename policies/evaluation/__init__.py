@@ -1,0 +1,1 @@
+"""Carrying out many episodes and counting: what `humanoid evaluate` is made of."""

@@ -1,0 +1,141 @@
+"""A campaign: the same factory and policy, one episode a seed, in worker processes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from humanoid_control.errors import ConfigurationError
+from humanoid_control.mission.factory import Factory, load_factory
+from humanoid_control.robot_model import RobotModel, default_urdf_path
+from policies.evaluation.episode_record import record_episode
+from policies.evaluation.workers import run_jobs
+from policies.policy import Policy
+from policies.runtime import POLICIES, POSE_RUNGS, make_policy
+
+PACKAGES = ("humanoid_control", "perception", "policies")
+VIDEO_ALL, VIDEO_FAILURES = "all", "failures"
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What is evaluated.
+
+    Attributes:
+        factory: path of the factory file.
+        policy: its name.
+        poses: rung of perception.
+        checkpoint: path of the policy's parameters, for a learned one.
+        video: folder for films, or None.
+        video_of: `all` or `failures`.
+    """
+
+    factory: str
+    policy: str
+    poses: str = "oracle"
+    checkpoint: str | None = None
+    video: str | None = None
+    video_of: str = VIDEO_ALL
+
+    def check(self) -> Factory:
+        """Refuses what cannot be evaluated, before any process is started.
+
+        Raises:
+            ConfigurationError: an unknown policy or rung, or a checkpoint that is not there or not wanted.
+            FactoryError: the factory file is wrong.
+        """
+        for what, name, known in (("policy", self.policy, POLICIES), ("pose source", self.poses, POSE_RUNGS)):
+            if name not in known:
+                raise ConfigurationError(f"There is no {what} '{name}'; allowed: {', '.join(known)}.")
+        if self.checkpoint is not None and not Path(self.checkpoint).is_file():
+            raise ConfigurationError(f"There is no checkpoint {self.checkpoint}.")
+        if self.checkpoint is not None and self.policy == "scripted":
+            raise ConfigurationError("The policy 'scripted' has no parameters; leave --checkpoint away.")
+        return load_factory(self.factory)
+
+    def fingerprint(self) -> dict:
+        """What must agree for two episodes of one seed to be the same."""
+        return {
+            "factory_sha256": file_hash(Path(self.factory)),
+            "policy": self.policy,
+            "poses": self.poses,
+            "checkpoint_sha256": file_hash(Path(self.checkpoint)) if self.checkpoint else None,
+            "model_sha256": file_hash(default_urdf_path()),
+            "code_sha256": code_hash(),
+        }
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        ConfigurationError: if it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def code_hash() -> str:
+    """SHA-256 over the source of what runs in an episode: the three packages."""
+    root = Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def run_campaign(campaign: Campaign, seeds: Iterable[int], *, workers: int) -> Iterator[dict]:
+    """Yields the record of each episode as soon as it is over, in no particular order.
+
+    Raises:
+        WorkerError: if a process dies.
+    """
+    return run_jobs(make_episode_worker, (campaign,), seeds, workers=workers)
+
+
+def make_episode_worker(campaign: Campaign) -> Callable[..., dict]:
+    """The function that carries out the episode of a seed, for `run_jobs`."""
+    factory = campaign.check()
+    model = RobotModel.load()
+    renderer = _open_renderer(factory) if campaign.video else None
+
+    def carry_out(seed: int, _send: object = None) -> dict:
+        films = campaign.video and campaign.video_of == VIDEO_ALL
+        record = _record(campaign, model, factory, seed, renderer if films else None)
+        if campaign.video and not films and not record["success"]:
+            _record(campaign, model, factory, seed, renderer)  # the same seed is the same episode: now with a film
+        return record
+
+    return carry_out
+
+
+def make_campaign_policy(campaign: Campaign, model: RobotModel) -> Policy:
+    """The campaign's policy, fresh."""
+    return make_policy(campaign.policy, model)
+
+
+def _open_renderer(factory: Factory):
+    from humanoid_control.simulation.cameras import CameraRenderer
+    from humanoid_control.simulation.episode import draw_episode
+    from humanoid_control.simulation.scene import build_scene
+
+    return CameraRenderer(build_scene(draw_episode(factory, 0)), pretty=False)
+
+
+def _record(campaign: Campaign, model: RobotModel, factory: Factory, seed: int, renderer) -> dict:
+    policy = make_campaign_policy(campaign, model)
+    if renderer is None:
+        return record_episode(model, factory, seed, policy=policy, poses=campaign.poses)
+    from policies.evaluation.video import EpisodeVideo
+
+    path = Path(campaign.video) / f"{factory.name}_{seed:06d}.mp4"
+    video = EpisodeVideo(path, renderer)
+    try:
+        return record_episode(model, factory, seed, policy=policy, poses=campaign.poses, listeners=(video,))
+    finally:
+        video.close()
