@@ -221,6 +221,7 @@ class ControlLoop:
         """
         state = self._read()
         if self.safety.is_stopped:
+            self.state = state or self.state
             command = self.safety.stop_command()
         elif not self.safety.accept(state):
             command = self.safety.last_command(state)

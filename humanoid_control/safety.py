@@ -62,9 +62,13 @@ HOLD_REASONS = {
     TARGET_REFUSED: "the newest target was refused",
 }
 
+CLEARANCE = 0.01  # m
+HAND_CLEARANCE = 0.03  # m more for each hand: its capsule is 28 mm thick, but open fingers reach 60 mm to the sides
+
 ARM_COUNT = ARM_JOINTS.stop - ARM_JOINTS.start
 FIRST_ARM = ARM_JOINTS.start
-MAX_NEAR = 32
+MAX_NEAR = 48
+STOP_WATCH = 0.15  # rad from a joint's stop
 
 LIMITS = np.dtype([
     ("position_lower", np.float64, JOINTS), ("position_upper", np.float64, JOINTS),
@@ -76,7 +80,8 @@ LIMITS = np.dtype([
     ("tilt", np.float64),  # rad
     ("bridge_s", np.float64),  # for how long the last good command may be sent again
     ("brief_s", np.float64),  # for how long a velocity may be measured over its limit
-    ("distance", np.float64), ("clearance", np.float64), ("overlap", np.float64),  # m: watched below, kept above, stop at
+    ("distance", np.float64), ("overlap", np.float64),  # m: watched below, stop beyond
+    ("clearance", np.float64, self_collision.MAX_PAIRS),  # m, kept between each pair
     ("stiffness", np.float64), ("damping", np.float64),  # 1/s^2, 1/s: of the approach to the clearance
     ("calm", np.float64),  # m/s^2: a pair that may approach with more than this is not looked at
 ], align=True)  # fmt: skip
@@ -98,7 +103,7 @@ MEMORY = np.dtype([
 """What the filter remembers and reports."""
 
 
-def default_limits(model: RobotModel) -> np.void:
+def default_limits(model: RobotModel, pairs: np.void) -> np.void:
     """The figures in use; docs/safety.md says where each comes from."""
     limits = np.zeros(1, LIMITS)[0]
     limits["position_lower"], limits["position_upper"] = model.position_lower, model.position_upper
@@ -110,7 +115,9 @@ def default_limits(model: RobotModel) -> np.void:
     limits["tilt"] = 0.9
     limits["bridge_s"] = 0.02
     limits["brief_s"] = 0.012
-    limits["distance"], limits["clearance"], limits["overlap"] = 0.08, 0.01, 0.03
+    limits["distance"], limits["overlap"] = 0.10, 0.03
+    for k, names in enumerate(self_collision.pair_names(model, pairs)):
+        limits["clearance"][k] = CLEARANCE + HAND_CLEARANCE * sum(self_collision.HAND_LINK in n for n in names)
     limits["stiffness"], limits["damping"] = 625.0, 50.0
     limits["calm"] = 10.0
     return limits
@@ -229,7 +236,7 @@ def _solve_arm_masses(L, x):
 
 
 @numba.njit(**JIT)
-def _keep_clear(limits, tree, pairs, motion, proximity, memory, joint_velocities, total):
+def _keep_clear(limits, tree, pairs, motion, proximity, memory, joints, joint_velocities, total):
     """Bends the arms' torques so that no distance d below the watched one shrinks too fast.
 
     Wanted of each is d'' >= -damping d' - stiffness (d - clearance). Only arms are bent: a leg that evades its fellow
@@ -252,7 +259,7 @@ def _keep_clear(limits, tree, pairs, motion, proximity, memory, joint_velocities
         rate = square = 0.0
         for j in range(JOINTS):
             rate += memory.row[6 + j] * joint_velocities[j]
-        needed = -limits.damping * rate - limits.stiffness * (d - limits.clearance)
+        needed = -limits.damping * rate - limits.stiffness * (d - limits.clearance[pair])
         if needed < -limits.calm:
             continue
         for i in range(ARM_COUNT):
@@ -263,10 +270,21 @@ def _keep_clear(limits, tree, pairs, motion, proximity, memory, joint_velocities
         memory.near_needed[near] = needed
         memory.near_force[near] = 0.0
         near += 1
-        if near == MAX_NEAR:
+        if near == MAX_NEAR - ARM_COUNT:
             break
     if near == 0:
         return PASSED
+    # A joint's stop takes up what would push it further: without these rows a hand is believed to give way that cannot.
+    for i in range(ARM_COUNT):
+        j = FIRST_ARM + i
+        for sign in (-1.0, 1.0):
+            left = joints[j] - limits.position_lower[j] if sign > 0.0 else limits.position_upper[j] - joints[j]
+            if left < STOP_WATCH and near < MAX_NEAR:
+                for k in range(ARM_COUNT):
+                    memory.near_row[near, k] = sign if k == i else 0.0
+                memory.near_needed[near] = -limits.damping * sign * joint_velocities[j] - limits.stiffness * left
+                memory.near_force[near] = 0.0
+                near += 1
     L, a = memory.factor, memory.acceleration
     _factor_arm_masses(motion, L)
     for i in range(ARM_COUNT):
@@ -281,7 +299,7 @@ def _keep_clear(limits, tree, pairs, motion, proximity, memory, joint_velocities
             gain += memory.near_row[n, i] * memory.near_response[n, i]
         memory.near_gain[n] = gain
     bent = False
-    for _ in range(4):  # projected Gauss-Seidel: each pair in turn, forces only push apart
+    for _ in range(8):  # projected Gauss-Seidel: each pair in turn, forces only push apart
         for n in range(near):
             missing = memory.near_needed[n]
             for i in range(ARM_COUNT):
@@ -346,7 +364,7 @@ def filter_command(records, positions, velocities, torques, kp, kd, joints, join
             if wanted != total[j]:
                 limited |= TORQUE_RATE_CLIPPED
                 total[j] = wanted
-    clear = _keep_clear(limits, tree, pairs, motion, proximity, memory, joint_velocities, total)
+    clear = _keep_clear(limits, tree, pairs, motion, proximity, memory, joints, joint_velocities, total)
     if clear == STOPPED:
         return STOPPED
     if clear == LIMITED:
@@ -389,8 +407,8 @@ class SafetyFilter:
         """
         self._model = model
         self._period_s = period_s
-        self.limits = default_limits(model)
-        self._pairs = self_collision.pairs_record(model)
+        self._pairs = _pairs_of(model)
+        self.limits = default_limits(model, self._pairs)
         self._proximity = self_collision.proximity_record()
         self._constants = tuple(_array_of(r) for r in (self.limits, tree_record(model.tree), self._pairs))
         self._scratch = _array_of(self._proximity)
@@ -420,6 +438,8 @@ class SafetyFilter:
 
     def accept(self, state: RobotState) -> bool:
         """Whether a state may be used; if not, `last_command` or, once stopped, `stop_command` is to be sent."""
+        if self.is_stopped:
+            return False
         imu = state.pelvis_imu
         self._verdict = check_state(self._constants[0], self._memory_array, state.stamp_s, state.joint_positions, state.joint_velocities,
                                     state.joint_torques, imu.orientation, imu.angular_velocity, imu.linear_acceleration,
@@ -487,6 +507,16 @@ class SafetyFilter:
     def smallest_distance(self) -> float:
         """m between two parts of the robot, exact below the watched distance, as of the last command."""
         return float(self._memory["smallest_distance"])
+
+
+_known_pairs: dict[str, np.void] = {}
+
+
+def _pairs_of(model: RobotModel) -> np.void:
+    """The pairs to watch, found once for each URDF: sampling them takes longer than all else that a new loop needs."""
+    if model.urdf not in _known_pairs:
+        _known_pairs[model.urdf] = self_collision.pairs_record(model)
+    return _known_pairs[model.urdf]
 
 
 def _array_of(record: np.void) -> np.ndarray:
