@@ -290,8 +290,11 @@ class ControlLoop:
         What caused the stop is looked at again in the next step.
         """
         old, new = self.controller, WholeBodyController(self.robot.model)
-        for name in ("gains", "gait", "tuning", "kp", "kd"):
-            setattr(new, name, getattr(old, name))
+        for name in ("gains", "gait", "tuning"):
+            kept, fresh = getattr(old, name), getattr(new, name)
+            for field in fresh.dtype.names:  # into the record that the kernels hold already
+                fresh[field] = kept[field]
+        new.kp[:], new.kd[:] = old.kp, old.kd
         self.controller = new
         self._base_position = new.estimator.record["base_position"]
         self.safety.reset()
