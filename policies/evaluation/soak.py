@@ -12,7 +12,11 @@ from humanoid_control.errors import ConfigurationError, FactoryError
 from humanoid_control.mission.factory import Conveyor, Factory, Order
 from humanoid_control.mission.factory_checks import check_factory
 from humanoid_control.mission.placement import (
-    COMFORTABLE_GAP, Placement, footprints_on, initial_placements, tote_footprint,
+    COMFORTABLE_GAP,
+    Placement,
+    footprints_on,
+    initial_placements,
+    tote_footprint,
 )  # fmt: skip
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.simulation.episode import stream

@@ -1,0 +1,88 @@
+"""The one-way rules between the packages, read from every import in their source."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("humanoid_control", "perception", "policies")
+FORBIDDEN = {"humanoid_control": ("perception", "policies"), "perception": ("policies",), "policies": ()}
+ROS = re.compile(r"^(rclpy|rosidl_\w+|launch|launch_ros|lifecycle_msgs|builtin_interfaces|\w+_msgs|humanoid_interfaces)$")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(source: str, module: str) -> set[str]:
+    """Every module a source imports, wherever in it; for `from a import b` both `a` and `a.b`."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join([*module.split(".")[: -node.level], *([node.module] if node.module else [])])
+            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def may_import_ros(path: Path) -> bool:
+    folders = path.relative_to(ROOT).parts[:-1]
+    return "ros" in folders or "nodes" in folders or path.name.endswith("_node.py")
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[Path, set[str]]:
+    return {path: imports_of(path.read_text(), module_name(path)) for path in SOURCES}
+
+
+def test_every_kind_of_import_is_found():
+    source = "import a.b\nfrom c import d\ndef f():\n    from . import e\n    from ..g import h\n"
+    assert {"a.b", "c.d", "x.y.e", "x.g.h"} <= imports_of(source, "x.y.z")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_one_way(imports, package):
+    wrong = [f"{path.relative_to(ROOT)} imports {name}" for path, names in imports.items() if path.is_relative_to(ROOT / package)
+             for name in sorted(names) if name.split(".")[0] in FORBIDDEN[package]]  # fmt: skip
+    assert not wrong
+
+
+def test_only_ros_parts_import_ros(imports):
+    wrong = [f"{path.relative_to(ROOT)} imports {name}" for path, names in imports.items() if not may_import_ros(path)
+             for name in sorted(names) if ROS.match(name.split(".")[0])]  # fmt: skip
+    assert not wrong
+
+
+def test_nothing_that_runs_on_the_robot_imports_torch(imports):
+    """Follows every import from the nodes, and from control, to whatever they reach in the three packages."""
+    by_name = {module_name(path): names for path, names in imports.items()}
+    open_list = [name for path, name in ((p, module_name(p)) for p in imports)
+                 if path.name.endswith("_node.py") or name == "humanoid_control.control_loop"]  # fmt: skip
+    reached, wrong = set(), []
+    while open_list:
+        module = open_list.pop()
+        if module in reached:
+            continue
+        reached.add(module)
+        wrong += [f"{module} imports {name}" for name in by_name[module] if name.split(".")[0] in ("torch", "torchvision")]
+        open_list += [name for name in by_name[module] if name in by_name]
+    assert "humanoid_control.whole_body_control.controller" in reached
+    assert not wrong
+
+
+def test_the_library_runs_without_ros_and_torch():
+    code = ("import sys, policies.runtime, policies.evaluate\n"
+            "print([m for m in ('rclpy', 'launch_ros', 'torch') if m in sys.modules])")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.stdout.strip() == "[]", done.stderr
