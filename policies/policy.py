@@ -77,6 +77,9 @@ class Policy(Protocol):
     needs: frozenset[str]
     period_s: float
 
+    def forget(self) -> None:
+        """Forgets earlier orders: a new episode or shift begins, with totes where the factory file has them."""
+
     def reset(self, factory: Factory, order: Order) -> None:
         """Starts an order.
 

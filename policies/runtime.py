@@ -158,6 +158,7 @@ def run_episode(
     robot, result = floor.robot, EpisodeResult(seed)
     source = floor.pose_source(poses)
     loop = ControlLoop(robot)
+    policy.forget()
     robot.connect()
     every = max(round(policy.period_s / robot.period_s), 1)
     settle = round(SETTLE_S / robot.period_s)

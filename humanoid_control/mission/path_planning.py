@@ -18,7 +18,7 @@ from humanoid_control.mission.factory import Factory
 
 CELL = 0.06  # m
 KEEP_OUT_DISTANCE = 0.35  # m from the base's middle to a zone: half a robot with its elbows, and the estimate's error
-BODY_RADIUS = 0.22  # m: closer than this the robot's trunk would touch
+BODY_RADIUS = 0.30  # m: closer than this its elbows would touch
 COMFORT_RADIUS = 0.60  # m: from here on closeness costs
 PERSON_RADIUS = 0.45  # m a person takes, arms and next step included
 LARGEST_CELLS = 400_000

@@ -81,6 +81,8 @@ class MujocoRobot:
         self._step_count = 0
         self._on_physics_step = on_physics_step
         self._connected = False
+        self._finger_goals = [0.0, 0.0]
+        self._finger_targets = [0.0, 0.0]
         self._rotation_flat = np.zeros(9)  # MuJoCo writes nine numbers
         self._rotation = self._rotation_flat.reshape(3, 3)
         self._previous_velocity = np.zeros(3)
@@ -170,13 +172,23 @@ class MujocoRobot:
             limit = 2.0 * float(command.gripper_forces[side])
             scene.actuator_forcerange[gripper, 0] = -limit
             scene.actuator_forcerange[gripper, 1] = limit
-            data.ctrl[gripper] = FINGER_GAIN * self.model.finger_from_opening(command.gripper_openings[side])
+            self._finger_goals[side] = self.model.finger_from_opening(command.gripper_openings[side])
+
+    def _move_fingers(self) -> None:
+        """The gripper's own controller closes and opens no faster than it can."""
+        step = 0.5 * self.model.gripper_speed_limit * self.scene.opt.timestep
+        for side in (0, 1):
+            change = self._finger_goals[side] - self._finger_targets[side]
+            if change != 0.0:
+                self._finger_targets[side] += min(max(change, -step), step)
+                self.data.ctrl[self._grippers[side]] = FINGER_GAIN * self._finger_targets[side]
 
     def wait_next_tick(self) -> None:
         """Steps physics by one period."""
         for _ in range(self._steps):
             while self._pending and self._pending[0][0] <= self._step_count:
                 self._apply(self._pending.popleft()[1])
+            self._move_fingers()
             if self._on_physics_step is not None:
                 self._on_physics_step(self.scene, self.data)
             mujoco.mj_step(self.scene, self.data)

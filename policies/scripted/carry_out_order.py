@@ -23,7 +23,7 @@ from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTa
 from perception.poses import surface_name
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import (
-    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, READY, STANCE_DISTANCE, UPRIGHT, BodyPosture, HandKinematics, PosturePlanner, grip_opening,
+    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, KNEE_DISTANCE, LONGEST_REACH, READY, STANCE_DISTANCE, TOE_DISTANCE, UPRIGHT, BodyPosture, HandKinematics, PosturePlanner, grip_opening,
     hand_in_tote, tote_from_hands,
 )  # fmt: skip
 from policies.scripted.navigation import CARRYING, EMPTY_HANDED, Tolerance, WalkingLimits, WayFollower, velocity_to
@@ -32,8 +32,8 @@ PERIOD_S = 0.02
 OPEN = 0.09  # m between the pads
 GRIP_FORCE = 20.0  # N
 STANDOFF = 0.32  # m before the stance: the last stretch is straight
-LIFT = 0.06  # m above where the tote stood, before walking away with it
-CLEARANCE = 0.05  # m under the tote when it comes in over a surface
+CLEARANCE = 0.05  # m under the tote, at least, when it leaves or comes in over a surface
+EASY_GRIP_HEIGHT = 0.80  # m of the hands: from here on walking needs no squat
 STANCE_TOLERANCE = Tolerance(0.035, 0.07)
 STANDOFF_TOLERANCE = Tolerance(0.08, 0.12)
 HAND_SPEED, HAND_TURN_SPEED = 0.30, 1.2  # m/s, rad/s
@@ -66,6 +66,10 @@ class CarryOutOrder:
         self._hand_kinematics = HandKinematics(model)
         self._placements: dict[str, Placement] | None = None
         self._factory: Factory | None = None
+
+    def forget(self) -> None:
+        """See `Policy.forget`."""
+        self._factory = None
 
     def reset(self, factory: Factory, order: Order) -> None:
         """See `Policy.reset`."""
@@ -246,17 +250,23 @@ class CarryOutOrder:
         x, y, yaw = place.pose
         return planar(surface[0, 3], surface[1, 3], yaw_of(surface), surface[2, 3]) @ planar(x, y, yaw)
 
-    def _stance_before(self, odom_from_tote: np.ndarray) -> np.ndarray:
+    def _stance_distance(self, station, odom_from_tote: np.ndarray) -> float:
+        """Metres from the base to the middle of a tote that is handled on a station."""
+        surface = self._surface(station.name, 0)
+        behind_edge = float((inverse(surface) @ odom_from_tote)[0, 3]) - station.front_x
+        return max(STANCE_DISTANCE, min(behind_edge + KNEE_DISTANCE, LONGEST_REACH), behind_edge + TOE_DISTANCE)
+
+    def _stance_before(self, station, odom_from_tote: np.ndarray) -> np.ndarray:
         """(3,) base pose (x, y, yaw) in `odom` from which a tote is handled."""
-        yaw = yaw_of(odom_from_tote)
-        x, y = odom_from_tote[:2, 3] - STANCE_DISTANCE * np.array([math.cos(yaw), math.sin(yaw)])
+        yaw, distance = yaw_of(odom_from_tote), self._stance_distance(station, odom_from_tote)
+        x, y = odom_from_tote[:2, 3] - distance * np.array([math.cos(yaw), math.sin(yaw)])
         return np.array([x, y, yaw])
 
     def _grip_stance(self) -> np.ndarray:
-        return self._stance_before(self._source_tote())
+        return self._stance_before(self._source_station, self._source_tote())
 
     def _place_stance(self) -> np.ndarray:
-        return self._stance_before(self._goal_tote())
+        return self._stance_before(self._factory.station(self._place.station), self._goal_tote())
 
     # --- targets ------------------------------------------------------------------------------------------------------
 
@@ -449,13 +459,20 @@ class CarryOutOrder:
     def _ready_height(self, station, shelf: int, tote: np.ndarray) -> float:
         """Height in m above the grip from which hands come: over a table's edge, but under the shelf above."""
         above = float(tote[2, 3] - self._surface(station.name, shelf)[2, 3]) + self._tote.carrier.height
-        return float(np.clip(self._ceiling(station, shelf) - above - HAND_HALF_HEIGHT, 0.0, 0.06))
+        return float(np.clip(self._ceiling(station, shelf) - above - HAND_HALF_HEIGHT, 0.0, 0.10))
+
+    def _clearance(self, station, shelf: int, tote: np.ndarray) -> float:
+        """Height in m to which a tote at its place is lifted for walking: no squat, but under the shelf above."""
+        stands = float(tote[2, 3] - self._surface(station.name, shelf)[2, 3]) + self._tote.carrier.height
+        room = self._ceiling(station, shelf) - stands - HAND_HALF_HEIGHT
+        wanted = EASY_GRIP_HEIGHT - float(tote[2, 3]) - self._tote.carrier.grip_height
+        return max(CLEARANCE, min(room, wanted))
 
     def _raise_hands(self) -> Script:
         """Brings the hands beside the body at the height they are needed, while there is still room in front."""
         tote = self._source_tote()
         self._ready_up = self._ready_height(self._source_station, self._source_shelf, tote)
-        at_stance = planar(STANCE_DISTANCE, 0.0, 0.0, float(tote[2, 3]))
+        at_stance = planar(self._stance_distance(self._source_station, tote), 0.0, 0.0, float(tote[2, 3]))
         goals = tuple(at_stance @ hand_in_tote(self._tote.carrier, s, up=self._ready_up, **READY) for s in (0, 1))
         yield from self._come_to_a_stand()
         posture = self._postures.plan(goals)
@@ -498,11 +515,15 @@ class CarryOutOrder:
     def _lift(self) -> Script:
         self._grip_transforms = tote_from_hands(self._source_tote(), self._actual_hands())
         self._tote_height_before = float(self._odom_from_tote[2, 3])
-        goals = tuple(_raised(hand, LIFT) for hand in self._actual_hands())
-        yield from self._move_hands(goals, opening=0.0, speed=0.12, settle=0.4)
+        height = self._clearance(self._source_station, self._source_shelf, self._source_tote())
+        hands = self._actual_hands()
+        yield from self._move_hands(tuple(_raised(hand, CLEARANCE) for hand in hands), opening=0.0, speed=0.12, settle=0.3)
+        if self._is_lifted() and height > CLEARANCE + 0.01:
+            goals = tuple(_raised(hand, height) for hand in hands)
+            yield from self._move_hands(goals, posture=self._bend_for(goals), opening=0.0, speed=0.15)
 
     def _is_lifted(self) -> bool:
-        return bool(self._odom_from_tote[2, 3] - self._tote_height_before > 0.6 * LIFT)
+        return bool(self._odom_from_tote[2, 3] - self._tote_height_before > 0.6 * CLEARANCE)
 
     def _let_go(self) -> Script:
         """Opens, takes the hands away sideways, then back and up."""
@@ -559,7 +580,9 @@ class CarryOutOrder:
 
     def _entry_height(self) -> float:
         """Height in m of the tote's bottom when it comes in over its place."""
-        return float(self._goal_tote()[2, 3]) + CLEARANCE
+        goal = self._goal_tote()
+        station = self._factory.station(self._place.station)
+        return float(goal[2, 3]) + self._clearance(station, self._place.shelf, goal)
 
     def _carry(self) -> Script:
         yield from self._walk_way(self._standoff(self._place_stance()), CARRYING)

@@ -17,12 +17,15 @@ from humanoid_control.whole_body_control.controller import standing_posture
 # The hand comes diagonally from outside, fingers one above and one below the lip: the weight rests on the lower finger
 # and needs no friction. Its base stays outside the tote, its finger tips just before the wall.
 HAND_YAW = math.radians(40)
-OUTWARD = 0.008  # m, the pads' middle beyond the lip's edge
+OUTWARD = 0.011  # m, the pads' middle beyond the lip's edge
 BACKWARD = 0.018  # m, the pads' middle before the tote's: where pad and lip overlap is then beside the tote's middle
-STANCE_DISTANCE = 0.39  # m from the base to the middle of a tote that is gripped or set down
-CARRY_DISTANCE = 0.37  # m the same while walking with it
+STANCE_DISTANCE = 0.36  # m from the base to the middle of a tote that is gripped or set down, at least
+KNEE_DISTANCE = 0.25  # m from the base to a station's front edge: knees need it at a leg, a post or a low shelf
+TOE_DISTANCE = 0.19  # m the same where a tote stands so deep that only toes keep clear
+LONGEST_REACH = 0.48  # m from the base to a tote's middle, for which the robot rather comes closer
+CARRY_DISTANCE = 0.36  # m the same while walking with it
 CARRY_GRIP_HEIGHT = 0.95  # m, of the hands
-READY = {"outward": 0.09, "backward": 0.20}  # m off the grip: hands beside the body, in front of the station's edge
+READY = {"outward": 0.09, "backward": 0.17}  # m off the grip: hands beside the body, in front of the station's edge
 
 
 def hand_in_tote(carrier: LoadCarrier, side: int, *, outward: float = 0.0, backward: float = 0.0, up: float = 0.0) -> np.ndarray:

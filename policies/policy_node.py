@@ -1,0 +1,274 @@
+"""Runs a policy on topics: what the robot measures, believes and sees comes in, whole-body targets go out.
+
+It follows the robot's clock: each state that is due is one call of the policy. What it may not go on without is watched:
+when the mission falls silent or an input grows old, it says so and sends no further target, and control holds.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+
+import numpy as np
+from humanoid_interfaces import msg
+from rclpy.serialization import deserialize_message
+from vision_msgs.msg import Detection3DArray
+
+from humanoid_control.errors import ConfigurationError, HumanoidControlError
+from humanoid_control.nodes.factory_file import DESCRIPTION, find_factory
+from humanoid_control.nodes.health import ERROR, OK, WARN
+from humanoid_control.nodes.managed_node import ManagedNode, start
+from humanoid_control.robot_model import RobotModel
+from humanoid_control.ros import conversions, topics
+from humanoid_control.ros.node_main import run_node
+from humanoid_control.ros.parameters import parameter
+from humanoid_control.ros.qos import create_publisher, create_subscription
+from humanoid_control.transforms import from_pose, inverse
+from humanoid_control.types import BaseEstimate, ControlStatus, WholeBodyTarget
+from perception.perception_node import poses_from_message
+from perception.poses import PoseSet
+from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
+from policies.runtime import POLICIES, make_policy
+
+NAME = "policy_node"
+WATCH_PERIOD_S = 0.1
+ESTIMATE_MEMORY = 128  # ticks back to which poses can be matched: half a second
+
+
+@dataclass(frozen=True)
+class PolicyParameters:
+    """See config/policy_node.yaml."""
+
+    policy: str = parameter("scripted", "who decides", choices=POLICIES)
+    factory: str = parameter("line_side", DESCRIPTION)
+    robot: str = parameter("mujoco", "the robot it acts for")
+    stale_s: float = parameter(0.5, "age of poses, estimate or status at which the policy is not asked any more",
+                               minimum=0.05, maximum=5.0)  # fmt: skip
+    autostart: bool = parameter(True, "configure and activate by itself")
+
+
+class PolicyNode(ManagedNode):
+    """See the module."""
+
+    def __init__(self) -> None:
+        """Makes the node.
+
+        Raises:
+            HumanoidControlError: a parameter or the factory is wrong.
+        """
+        super().__init__(NAME, PolicyParameters)
+        self._factory = find_factory(self.parameters.factory)
+
+    def configure(self) -> None:
+        """See `ManagedNode.configure`."""
+        self._policy = make_policy(self.parameters.policy, RobotModel.load())
+        unknown = self._policy.needs - {"poses"}
+        if unknown:
+            raise ConfigurationError(f"{NAME}: policy {self._policy.name} needs {', '.join(sorted(unknown))}, which no topic has")
+        self._targets = create_publisher(self, topics.WHOLE_BODY_TARGET)
+        self._status = create_publisher(self, topics.POLICY_STATUS)
+        self._next_s = -np.inf
+        self._estimate: BaseEstimate | None = None
+        self._estimates: deque[BaseEstimate] = deque(maxlen=ESTIMATE_MEMORY)
+        self._control: ControlStatus | None = None
+        self._poses: PoseSet | None = None
+        self._state_came = self._mission_came = time.monotonic()
+        self._order_id, self._outcome, self._problem = "", "", ""
+        self._output: PolicyOutput | None = None
+        self._held: WholeBodyTarget | None = None
+        self._act_ms: deque[float] = deque(maxlen=500)
+
+    def activate(self) -> None:
+        """See `ManagedNode.activate`."""
+        # Raw: only every fifth state is looked into, and only the newest counts.
+        self._inputs = [
+            create_subscription(self, replace(topics.ROBOT_STATE, qos="latest"), self._take_state, raw=True),
+            create_subscription(self, topics.BASE_ESTIMATE, self._take_estimate),
+            create_subscription(self, topics.CONTROL_STATUS, self._take_control_status),
+            create_subscription(self, topics.DETECTIONS, self._take_detections),
+            create_subscription(self, topics.CURRENT_ORDER, self._take_order),
+        ]
+        self._watch_timer = self.create_timer(WATCH_PERIOD_S, self._watch)
+
+    def deactivate(self) -> None:
+        """See `ManagedNode.deactivate`."""
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self.destroy_timer(self._watch_timer)
+        self._outcome, self._order_id, self._held = "", "", None
+
+    # --- inputs -------------------------------------------------------------------------------------------------------
+
+    def _take_estimate(self, message: msg.BaseEstimate) -> None:
+        try:
+            self._estimate = conversions.base_estimate_from_message(message)
+        except HumanoidControlError as error:
+            self._give_up(str(error))
+            return
+        self._estimates.append(self._estimate)
+
+    def _take_control_status(self, message: msg.ControlStatus) -> None:
+        self._control = conversions.control_status_from_message(message)
+        if self._control.mode == "stopped":
+            self._held = None  # after a stop the robot may be anywhere, and `odom` begins anew
+            self._give_up(f"control stopped: {self._control.reason}")
+
+    def _take_detections(self, message: Detection3DArray) -> None:
+        try:
+            self._poses = poses_from_message(message)
+        except HumanoidControlError as error:
+            self.health.set(WARN, str(error))
+
+    def _take_order(self, message: msg.Order) -> None:
+        self._mission_came = time.monotonic()
+        if message.order_id == self._order_id:
+            return
+        if self._outcome == RUNNING:
+            self._problem = "the order was withdrawn"
+            self._hold()
+        self._order_id, self._outcome, self._output = message.order_id, "", None
+        if message.tote:
+            try:
+                self._policy.reset(self._factory, conversions.order_from_message(message))
+            except HumanoidControlError as error:
+                self._outcome, self._problem = FAILED, str(error)
+            else:
+                self._outcome, self._problem = RUNNING, ""
+        self._publish_status()
+
+    # --- acting -------------------------------------------------------------------------------------------------------
+
+    def _take_state(self, data: bytes) -> None:
+        self._state_came = time.monotonic()
+        # CDR: four bytes that say how it is written, then the header's stamp.
+        seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+        stamp = seconds + 1e-9 * nanoseconds
+        period_s = self._policy.period_s
+        if stamp < self._next_s and self._next_s - stamp <= period_s:
+            return
+        self._next_s = stamp + period_s - 1e-4
+        if self._outcome == RUNNING:
+            self._act(stamp, data)
+        elif self._held is not None:
+            self._targets.publish(conversions.whole_body_target_to_message(replace(self._held, stamp_s=stamp)))
+
+    def _act(self, stamp: float, data: bytes) -> None:
+        problem = self._stale_input(stamp)
+        if problem:
+            self._problem = problem
+            self.health.set(WARN, f"{problem}; sends no targets", kind="stale input")
+            return
+        began = time.perf_counter()
+        try:
+            state = conversions.robot_state_from_message(deserialize_message(data, msg.RobotState))
+            observation = Observation(stamp, state, self._estimate, self._control, self._poses_now())
+            self._output = self._policy.act(observation)
+            target = self._output.targets[0]
+            self._targets.publish(conversions.whole_body_target_to_message(target))
+        except HumanoidControlError as error:
+            self._give_up(str(error))
+            return
+        self._act_ms.append(1e3 * (time.perf_counter() - began))
+        self._held = _still(target)
+        self._problem = self._output.problem
+        self.health.set(OK, f"{self._policy.name}: {self._output.subtask}", kind="acting")
+        if self._output.outcome in (DONE, FAILED):
+            self._outcome = self._output.outcome
+            self._problem = self._output.detail or self._problem if self._outcome == FAILED else ""
+            self._publish_status()
+            self.health.set(OK if self._outcome == DONE else WARN, f"order {self._order_id} {self._outcome} {self._problem}".strip())
+
+    def _stale_input(self, stamp: float) -> str:
+        """What the policy lacks; empty if nothing."""
+        inputs = {topics.BASE_ESTIMATE.name: self._estimate, topics.CONTROL_STATUS.name: self._control}
+        if "poses" in self._policy.needs:
+            inputs[topics.DETECTIONS.name] = self._poses
+        for name, value in inputs.items():
+            if value is None:
+                return f"no {name} yet"
+            age = stamp - value.stamp_s
+            if age > self.parameters.stale_s:
+                return f"the newest {name} is {age:.2f} s old ({self.parameters.stale_s:.2f} s allowed)"
+        return ""
+
+    def _poses_now(self) -> PoseSet | None:
+        """The newest poses as they lie from where the base is now: it has moved since they were seen."""
+        poses = self._poses
+        if poses is None or not self._estimates:
+            return poses
+        then = min(self._estimates, key=lambda estimate: abs(estimate.stamp_s - poses.stamp_s))
+        return carried_along(poses, inverse(_odom_from_base(self._estimate)) @ _odom_from_base(then))
+
+    # --- watching -----------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        silence = now - self._mission_came
+        if self._outcome == RUNNING and silence > topics.CURRENT_ORDER.timeout_s:
+            self._held = None
+            self._give_up(f"the mission has been silent for {silence:.1f} s: its order is dropped")
+        elif self._outcome == RUNNING and now - self._state_came > self.parameters.stale_s:
+            self.health.set(ERROR, f"no {topics.ROBOT_STATE.name} for {now - self._state_came:.1f} s; sends no targets", kind="no state")
+        elif self._outcome == "" and self.is_active:
+            self.health.set(OK, f"{self._policy.name}: waits for an order", kind="idle")
+        if self._act_ms:
+            self.health.values = {"act p50 ms": round(float(np.median(self._act_ms)), 2),
+                                  "act p99 ms": round(float(np.percentile(self._act_ms, 99)), 2)}  # fmt: skip
+        self._publish_status()
+
+    def _hold(self) -> None:
+        """Stays as last wanted, from the next state on."""
+        if self._held is not None:
+            self._held = _still(self._held)
+
+    def _give_up(self, problem: str) -> None:
+        """Ends the order; control holds, or follows what is held."""
+        if self._outcome != RUNNING:
+            return
+        self._outcome, self._problem = FAILED, problem
+        self.health.set(ERROR, problem)
+        self._publish_status()
+
+    def _publish_status(self) -> None:
+        output = self._output
+        stamp = self._estimate.stamp_s if self._estimate is not None else 0.0
+        self._status.publish(msg.PolicyStatus(
+            header=conversions.make_header(stamp), policy=self._policy.name, order_id=self._order_id,
+            sub_task=output.subtask if output else "", reason=output.reason if output else "",
+            next_sub_task=output.next_subtask if output else "", problem=self._problem,
+            progress=float(output.progress) if output else 0.0, outcome=self._outcome,
+            uncertainty=float(output.uncertainty) if output else float("nan"), tier=msg.PolicyStatus.TIER_SCRIPTED))  # fmt: skip
+
+
+def carried_along(poses: PoseSet, now_from_then: np.ndarray) -> PoseSet:
+    """Poses as seen from a base that has moved since.
+
+    Args:
+        poses: as seen.
+        now_from_then: (4, 4) of `base_link`.
+    """
+    def moved(things: dict) -> dict:
+        return {name: replace(thing, base_from_object=now_from_then @ thing.base_from_object) for name, thing in things.items()}
+
+    people = {name: (now_from_then @ np.array([*place, 0.0, 1.0]))[:2] for name, place in poses.people.items()}
+    return PoseSet(poses.stamp_s, moved(poses.totes), moved(poses.surfaces), people)
+
+
+def _odom_from_base(estimate: BaseEstimate) -> np.ndarray:
+    return from_pose(np.concatenate([estimate.position, estimate.orientation]))
+
+
+def _still(target: WholeBodyTarget) -> WholeBodyTarget:
+    return replace(target, base_velocity=np.zeros(3), hand_velocities=np.zeros((2, 6)))
+
+
+def main() -> int:
+    """Runs the node."""
+    return run_node(lambda: start(PolicyNode()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
