@@ -65,14 +65,30 @@ setup(
     maintainer="The humanoid_control developers",
     maintainer_email="humanoid-control@users.noreply.github.com",
     python_requires=">=3.10",
-    packages=find_packages(include=[f"{package}{end}" for package in (NAME, "perception", "policies")
-                                    for end in ("", ".*")]),
+    packages=find_packages(
+        include=[f"{package}{end}" for package in (NAME, "perception", "policies") for end in ("", ".*")]
+    ),
     package_data={"": ["*.html", "*.css", "*.js", "*.json", "*.yaml"]},
     data_files=data_files,
     zip_safe=True,
     # Names only: the versions, and why each is needed, are in constraints.txt.
-    install_requires=["setuptools", "numpy", "scipy", "pin", "mujoco", "numba", "PyYAML", "pydantic", "shapely",
-                      "Jinja2", "matplotlib", "packaging", "rich", "av", "transforms3d"],
+    install_requires=[
+        "setuptools",
+        "numpy",
+        "scipy",
+        "pin",
+        "mujoco",
+        "numba",
+        "PyYAML",
+        "pydantic",
+        "shapely",
+        "Jinja2",
+        "matplotlib",
+        "packaging",
+        "rich",
+        "av",
+        "transforms3d",
+    ],
     extras_require={
         "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],  # where no ROS 2 is installed
         "test": ["pytest"],
@@ -80,7 +96,9 @@ setup(
         "train": ["torch"],
     },
     entry_points={
-        "console_scripts": ["humanoid = humanoid_control.cli:main",
-                            *(f"{name} = {module}:main" for name, module in nodes.items())],
+        "console_scripts": [
+            "humanoid = humanoid_control.cli:main",
+            *(f"{name} = {module}:main" for name, module in nodes.items()),
+        ],
     },
 )

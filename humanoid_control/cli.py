@@ -10,7 +10,7 @@ import importlib
 import logging
 import os
 import sys
-from typing import Sequence
+from collections.abc import Sequence
 
 from humanoid_control.errors import HumanoidControlError
 from humanoid_control.ros.environment import prepare_environment
@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _make_parser(given: Sequence[str]) -> tuple[argparse.ArgumentParser, object]:
     """A parser that knows all subcommands by name, and the one that is given in full."""
     parser = argparse.ArgumentParser(
-        prog="humanoid", description="A humanoid that carries totes: run it, measure it, check the installation.")
+        prog="humanoid", description="A humanoid that carries totes: run it, measure it, check the installation."
+    )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = next((argument for argument in given if not argument.startswith("-")), None)
     module = None

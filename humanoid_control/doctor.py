@@ -14,9 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Callable
 
 from humanoid_control.errors import HumanoidControlError
 from humanoid_control.installation import share_folder
@@ -90,10 +90,16 @@ def check_wheels() -> Finding:
     if not constraints.is_file():
         return Finding("wheels", OK, "not checked: this is no checkout")
     wanted = _read_pins(constraints)
-    installed = {_normalise(package.metadata["Name"]): package.version for package in importlib.metadata.distributions()
-                 if package.metadata["Name"]}
-    others = [f"{name} {installed[name]}, not {version}" for name, version in sorted(wanted.items())
-              if name in installed and installed[name] != version]
+    installed = {
+        _normalise(package.metadata["Name"]): package.version
+        for package in importlib.metadata.distributions()
+        if package.metadata["Name"]
+    }
+    others = [
+        f"{name} {installed[name]}, not {version}"
+        for name, version in sorted(wanted.items())
+        if name in installed and installed[name] != version
+    ]
     missing = sorted(name for name in _direct_requirements() if name not in installed)
     if missing:
         return Finding("wheels", FAILURE, f"missing: {', '.join(missing)}", "run: make setup")
@@ -108,15 +114,21 @@ def check_ros() -> Finding:
     code, out = _probe("humanoid_control.ros.self_test")
     if code == 0:
         return Finding("ROS 2", OK, f"{distribution}, {out}")
-    remedy = "run: make setup, or source ROS 2's setup.bash" if "No module named" in out else (
-        "check ROS_DOMAIN_ID, RMW_IMPLEMENTATION and the firewall")
+    remedy = (
+        "run: make setup, or source ROS 2's setup.bash"
+        if "No module named" in out
+        else ("check ROS_DOMAIN_ID, RMW_IMPLEMENTATION and the firewall")
+    )
     return Finding("ROS 2", FAILURE, out, remedy)
 
 
 def check_interfaces() -> Finding:
     """Whether the message packages load."""
-    imports = "; ".join(f"import {package}.msg as p; [getattr(p, n).__class__.__import_type_support__() "
-                        "for n in dir(p) if n[0].isupper()]" for package in _INTERFACE_PACKAGES)
+    imports = "; ".join(
+        f"import {package}.msg as p; [getattr(p, n).__class__.__import_type_support__() "
+        "for n in dir(p) if n[0].isupper()]"
+        for package in _INTERFACE_PACKAGES
+    )
     code, out = _run_python("-c", imports)
     if code == 0:
         return Finding("message packages", OK, ", ".join(_INTERFACE_PACKAGES))
@@ -142,7 +154,9 @@ def check_model() -> Finding:
         model = RobotModel.load()
     except (HumanoidControlError, ImportError, OSError) as error:
         return Finding("robot model", FAILURE, str(error), "run: make setup, or git checkout -- urdf")
-    return Finding("robot model", OK, f"{default_urdf_path()}: {len(model.joint_names)} joints, {model.total_mass:.1f} kg")
+    return Finding(
+        "robot model", OK, f"{default_urdf_path()}: {len(model.joint_names)} joints, {model.total_mass:.1f} kg"
+    )
 
 
 def check_checkpoints() -> Finding:
@@ -172,8 +186,14 @@ def check_shared_memory(folder: Path = Path("/dev/shm")) -> Finding:
     detail = f"{free_mb:.0f} MB free, {leftovers} segments of DDS"
     if free_mb >= _FREE_SHARED_MEMORY_MB:
         return Finding("shared memory", OK, detail)
-    return Finding("shared memory", WARNING, detail, "with no ROS process running: rm /dev/shm/fastdds_* /dev/shm/sem.fastdds_*"
-                   if leftovers else "in a container, start it with --shm-size=512m")
+    return Finding(
+        "shared memory",
+        WARNING,
+        detail,
+        "with no ROS process running: rm /dev/shm/fastdds_* /dev/shm/sem.fastdds_*"
+        if leftovers
+        else "in a container, start it with --shm-size=512m",
+    )
 
 
 def check_clock() -> Finding:
@@ -201,8 +221,17 @@ def check_cores() -> Finding:
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
-    check_python, check_wheels, check_ros, check_interfaces, check_gl, check_model, check_checkpoints, check_disk,
-    check_shared_memory, check_clock, check_cores,
+    check_python,
+    check_wheels,
+    check_ros,
+    check_interfaces,
+    check_gl,
+    check_model,
+    check_checkpoints,
+    check_disk,
+    check_shared_memory,
+    check_clock,
+    check_cores,
 )
 
 
@@ -216,8 +245,15 @@ def _run_python(*arguments: str) -> tuple[int, str]:
     try:
         # Somewhere else: MuJoCo writes a log file where it runs.
         with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment_for_children(),
-                                  capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False)
+            done = subprocess.run(
+                [sys.executable, *arguments],
+                cwd=folder,
+                env=environment_for_children(),
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_TIMEOUT_S,
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         return 1, f"no answer within {_PROBE_TIMEOUT_S:g} s"
     lines = (done.stdout if done.returncode == 0 else done.stderr or done.stdout).strip().splitlines()

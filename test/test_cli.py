@@ -13,10 +13,12 @@ from humanoid_control.errors import OrderError
 @pytest.fixture
 def command(monkeypatch):
     """A subcommand `try` whose `run` is given."""
+
     def make(run):
         module = types.SimpleNamespace(add_arguments=lambda parser: parser.add_argument("--count", type=int), run=run)
         monkeypatch.setitem(sys.modules, "trial_command", module)
         monkeypatch.setattr(cli, "COMMANDS", {"try": ("trial_command", "try something")})
+
     return make
 
 
@@ -50,8 +52,10 @@ def test_wrong_usage_is_two(command, arguments, capsys):
 
 
 def test_help_imports_nothing_heavy():
-    code = ("import sys\nfrom humanoid_control import cli\ntry:\n    cli.main(['--help'])\nexcept SystemExit as e:\n"
-            "    print(e.code, sorted({'numpy', 'mujoco', 'pinocchio', 'rclpy', 'numba'} & set(sys.modules)))")
+    code = (
+        "import sys\nfrom humanoid_control import cli\ntry:\n    cli.main(['--help'])\nexcept SystemExit as e:\n"
+        "    print(e.code, sorted({'numpy', 'mujoco', 'pinocchio', 'rclpy', 'numba'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
     for name in cli.COMMANDS:
@@ -59,10 +63,12 @@ def test_help_imports_nothing_heavy():
 
 
 def test_reader_that_has_gone_is_no_traceback(tmp_path):
-    code = ("import sys, types\nfrom humanoid_control import cli\n"
-            "def run(args):\n    for _ in range(100000): print('line')\n    return 0\n"
-            "sys.modules['trial_command'] = types.SimpleNamespace(add_arguments=lambda p: None, run=run)\n"
-            "cli.COMMANDS = {'try': ('trial_command', 'try')}\nsys.exit(cli.main(['try']))")
+    code = (
+        "import sys, types\nfrom humanoid_control import cli\n"
+        "def run(args):\n    for _ in range(100000): print('line')\n    return 0\n"
+        "sys.modules['trial_command'] = types.SimpleNamespace(add_arguments=lambda p: None, run=run)\n"
+        "cli.COMMANDS = {'try': ('trial_command', 'try')}\nsys.exit(cli.main(['try']))"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.readline()
     process.stdout.close()

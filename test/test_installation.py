@@ -8,8 +8,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from humanoid_control.errors import ConfigurationError
 from humanoid_control import installation
+from humanoid_control.errors import ConfigurationError
 from humanoid_control.installation import share_folder
 
 ROOT = share_folder()
@@ -19,12 +19,17 @@ pytestmark = pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="not a 
 
 def ask_setup(question):
     """What setup.py answers; without build commands it does nothing else."""
-    done = subprocess.run([sys.executable, "setup.py", "-q", question], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "setup.py", "-q", question], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 
 def read_required_names():
-    return {re.split(r"[\[;<>= ]", requirement)[0].lower() for requirement in importlib.metadata.requires("humanoid_control")}
+    return {
+        re.split(r"[\[;<>= ]", requirement)[0].lower()
+        for requirement in importlib.metadata.requires("humanoid_control")
+    }
 
 
 def read_pins():
@@ -60,7 +65,9 @@ def test_package_xml_names_every_ros_package_that_is_imported():
     imported = set()
     for folder in ("humanoid_control", "perception", "policies"):
         for file in (ROOT / folder).rglob("*.py"):
-            imported |= set(re.findall(r"^\s*(?:from|import) (\w+_(?:msgs|interfaces|srvs)|rclpy)\b", file.read_text(), re.M))
+            imported |= set(
+                re.findall(r"^\s*(?:from|import) (\w+_(?:msgs|interfaces|srvs)|rclpy)\b", file.read_text(), re.M)
+            )
     assert imported <= named
 
 

@@ -25,9 +25,16 @@ def run_set_up(tmp_path):
             (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
             (tmp_path / "bin" / name).chmod(0o755)
         path = f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run([tmp_path / "scripts/set_up.sh"], env={**os.environ, "PATH": path, **environment},
-                              capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [tmp_path / "scripts/set_up.sh"],
+            env={**os.environ, "PATH": path, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         return done.returncode, done.stderr.strip()
+
     return run
 
 
@@ -35,12 +42,19 @@ ALL_INSTALLED = {"dpkg-query": "echo installed", "uname": "echo Linux x86_64"}
 
 
 def test_without_root_the_exact_command_is_printed(run_set_up):
-    code, error = run_set_up({
-        **ALL_INSTALLED, "dpkg-query": 'case "$*" in *" g++") exit 1;; *) echo installed;; esac', "id": "echo 1000",
-        "sudo": "exit 1"})
+    code, error = run_set_up(
+        {
+            **ALL_INSTALLED,
+            "dpkg-query": 'case "$*" in *" g++") exit 1;; *) echo installed;; esac',
+            "id": "echo 1000",
+            "sudo": "exit 1",
+        }
+    )
     assert code == 1
-    assert error == ("set-up: Debian packages are missing and installing them needs root; run: "
-                     "sudo apt-get update && sudo apt-get install --no-install-recommends g++")
+    assert error == (
+        "set-up: Debian packages are missing and installing them needs root; run: "
+        "sudo apt-get update && sudo apt-get install --no-install-recommends g++"
+    )
 
 
 def test_failing_apt_is_named_with_its_log(run_set_up):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Mapping
 
 from humanoid_control.errors import ConfigurationError
 
@@ -53,8 +53,10 @@ def environment_for_children(environment: Mapping[str, str] = os.environ) -> dic
     result = dict(environment)
     if result.pop(_REEXEC_GUARD, None) is not None:
         result["LD_LIBRARY_PATH"] = os.pathsep.join(
-            path for path in result.get("LD_LIBRARY_PATH", "").split(os.pathsep)
-            if path and not path.startswith(sys.prefix + os.sep))
+            path
+            for path in result.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+            if path and not path.startswith(sys.prefix + os.sep)
+        )
         if not result["LD_LIBRARY_PATH"]:
             del result["LD_LIBRARY_PATH"]
     return result

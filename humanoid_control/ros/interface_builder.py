@@ -18,10 +18,10 @@ import sys
 import sysconfig
 import tempfile
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Sequence
 
 from humanoid_control.errors import HumanoidControlError
 from humanoid_control.ros.environment import is_installed_from_wheels, prepare_environment
@@ -128,7 +128,11 @@ def _hash_inputs(package: InterfacePackage) -> str:
     from importlib.metadata import version
 
     digest = hashlib.sha256(f"{sys.version} {version('ros-rclpy')} {version('numpy')}".encode())
-    for file in (Path(__file__), package.folder / "package.xml", *(package.folder / name for name in package.interfaces)):
+    for file in (
+        Path(__file__),
+        package.folder / "package.xml",
+        *(package.folder / name for name in package.interfaces),
+    ):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 
@@ -141,7 +145,8 @@ def _find_dependencies(package: InterfacePackage) -> dict[str, Path]:
     unknown = sorted(name for name in package.dependencies - known.keys() if name.endswith(("_msgs", "_interfaces")))
     if unknown:
         raise InterfaceBuildError(
-            f"{package.name} depends on {', '.join(unknown)}, which is not installed here; build it before this one")
+            f"{package.name} depends on {', '.join(unknown)}, which is not installed here; build it before this one"
+        )
     found: dict[str, Path] = {}
     todo = (package.dependencies | _IMPLIED_DEPENDENCIES) & known.keys()
     while todo:
@@ -183,10 +188,12 @@ def _generate(package: InterfacePackage, dependencies: dict[str, Path], folder: 
         GenerateC("c").generate(output_path=generated.code, type_description_files=hashes, **common)
         GenerateFastRTPSCTypesupport("fastrtps_c").generate(output_path=generated.code, **common)
         GenerateCTypesupport("typesupport_c", typesupport_implementations=list(TYPESUPPORTS[1:])).generate(
-            output_path=generated.code, **common)
+            output_path=generated.code, **common
+        )
         GenerateIntrospectionCTypesupport("introspection_c").generate(output_path=generated.introspection, **common)
         GeneratePython("py", typesupport_implementations=list(TYPESUPPORTS)).generate(
-            output_path=generated.python, **common)
+            output_path=generated.python, **common
+        )
     except Exception as error:  # the generators raise anything from their parsers' errors to KeyError
         reason = " ".join((printed.getvalue() or str(error) or type(error).__name__).split())
         raise InterfaceBuildError(f"{package.name}: the generators refuse its definitions: {reason}") from error
@@ -197,8 +204,8 @@ class _Compiler:
     """Turns generated sources into the libraries that rclpy loads."""
 
     def __init__(self, name: str, dependencies: dict[str, Path], generated: _GeneratedCode, prefix: Path) -> None:
-        from ament_index_python import get_package_prefix
         import numpy
+        from ament_index_python import get_package_prefix
 
         self._name = name
         self._dependencies = tuple(dependencies)
@@ -207,10 +214,14 @@ class _Compiler:
         self._package = prefix / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages" / name
         ros = Path(get_package_prefix("rclpy"))
         self._includes = [
-            generated.code.parent, generated.introspection.parent, sysconfig.get_path("include"), numpy.get_include(),
+            generated.code.parent,
+            generated.introspection.parent,
+            sysconfig.get_path("include"),
+            numpy.get_include(),
             *sorted(path for path in (ros / "include").iterdir() if path.is_dir()),
             *(root / "include" / dependency for dependency, root in dependencies.items()),
-            ros / "include"]  # Fast CDR's headers lie there directly
+            ros / "include",
+        ]  # Fast CDR's headers lie there directly
         self._library_paths = [self._libraries, *(root / "lib" for root in sorted({ros, *dependencies.values()}))]
 
     def build(self) -> None:
@@ -228,14 +239,25 @@ class _Compiler:
         objects = self._compile([*(file for files in sources.values() for file in files), *entry_points.values()])
         self._libraries.mkdir(parents=True, exist_ok=True)
         for library, files in sources.items():
-            self._link(self._libraries / f"lib{self._name}__{library}.so", [objects[file] for file in files],
-                       self._needed_by(library))
+            self._link(
+                self._libraries / f"lib{self._name}__{library}.so",
+                [objects[file] for file in files],
+                self._needed_by(library),
+            )
         self._install_python()
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
         for typesupport, file in entry_points.items():
-            self._link(self._package / f"{self._name}_s__{typesupport}{suffix}", [objects[file]],
-                       [f"{self._name}__rosidl_generator_py", f"{self._name}__{typesupport}",
-                        f"{self._name}__rosidl_generator_c", "rosidl_runtime_c", "rmw"])
+            self._link(
+                self._package / f"{self._name}_s__{typesupport}{suffix}",
+                [objects[file]],
+                [
+                    f"{self._name}__rosidl_generator_py",
+                    f"{self._name}__{typesupport}",
+                    f"{self._name}__rosidl_generator_c",
+                    "rosidl_runtime_c",
+                    "rmw",
+                ],
+            )
 
     def _needed_by(self, library: str) -> list[str]:
         """The libraries that one of ours is linked against: our own, the dependencies' like it, the runtime."""
@@ -248,17 +270,31 @@ class _Compiler:
             "rosidl_typesupport_introspection_c": [library],
             "rosidl_typesupport_c": [library],
         }.get(library, [])
-        return [*(f"{self._name}__{name}" for name in own), *(f"{name}__{library}" for name in self._dependencies),
-                *runtime, "rosidl_runtime_c", "rcutils"]
+        return [
+            *(f"{self._name}__{name}" for name in own),
+            *(f"{name}__{library}" for name in self._dependencies),
+            *runtime,
+            "rosidl_runtime_c",
+            "rcutils",
+        ]
 
     def _compile(self, files: Sequence[Path]) -> dict[Path, str]:
         """One object file for each source, compiled on all cores."""
         folder = self._generated.code.parent.parent / "objects"
         folder.mkdir()
-        defines = [f"-D{macro}_BUILDING_DLL_{self._name}" for macro in (
-            "ROSIDL_GENERATOR_C", "ROSIDL_TYPESUPPORT_FASTRTPS_C", "ROSIDL_TYPESUPPORT_INTROSPECTION_C")]
-        options = ["-O1", "-fPIC", "-w", *defines, f'-DROS_PACKAGE_NAME="{self._name}"',
-                   *(f"-I{path}" for path in self._includes), "-c"]
+        defines = [
+            f"-D{macro}_BUILDING_DLL_{self._name}"
+            for macro in ("ROSIDL_GENERATOR_C", "ROSIDL_TYPESUPPORT_FASTRTPS_C", "ROSIDL_TYPESUPPORT_INTROSPECTION_C")
+        ]
+        options = [
+            "-O1",
+            "-fPIC",
+            "-w",
+            *defines,
+            f'-DROS_PACKAGE_NAME="{self._name}"',
+            *(f"-I{path}" for path in self._includes),
+            "-c",
+        ]
 
         def compile_one(numbered: tuple[int, Path]) -> str:
             number, file = numbered
@@ -273,8 +309,19 @@ class _Compiler:
     def _link(self, target: Path, objects: Iterable[str], libraries: Iterable[str]) -> None:
         # Linked beside its place and moved there: running processes keep the file they have mapped.
         fresh = target.with_name(f".{target.name}.new")
-        _run(["g++", "-shared", "-o", str(fresh), *objects, *(f"-L{path}" for path in self._library_paths),
-              "-Wl,-rpath,$ORIGIN:$ORIGIN/../../..", "-Wl,--allow-shlib-undefined", *(f"-l{name}" for name in libraries)])
+        _run(
+            [
+                "g++",
+                "-shared",
+                "-o",
+                str(fresh),
+                *objects,
+                *(f"-L{path}" for path in self._library_paths),
+                "-Wl,-rpath,$ORIGIN:$ORIGIN/../../..",
+                "-Wl,--allow-shlib-undefined",
+                *(f"-l{name}" for name in libraries),
+            ]
+        )
         fresh.replace(target)
 
     def _install_python(self) -> None:
@@ -292,10 +339,13 @@ def _run(command: Sequence[str]) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise InterfaceBuildError(
-            f"{command[0]} is missing; run: sudo apt-get update && sudo apt-get install gcc g++") from None
+            f"{command[0]} is missing; run: sudo apt-get update && sudo apt-get install gcc g++"
+        ) from None
     if done.returncode:
         lines = done.stderr.strip().splitlines()
-        first = next((line for line in lines if "error" in line or "cannot" in line), lines[0] if lines else "no output")
+        first = next(
+            (line for line in lines if "error" in line or "cannot" in line), lines[0] if lines else "no output"
+        )
         raise InterfaceBuildError(f"{command[0]} failed (exit {done.returncode}): {first}")
 
 

@@ -6,8 +6,8 @@ import argparse
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from humanoid_control.installation import share_folder
 from humanoid_control.ros.environment import check_domain, prepare_environment

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
 from humanoid_control.ros.environment import check_domain, prepare_environment

@@ -1,12 +1,12 @@
 """A node's parameters: a frozen dataclass, checked, and declared to ROS with units and ranges.
 
-    @dataclass(frozen=True)
-    class ControlParameters:
-        rate_hz: float = parameter(250.0, "rate of the control loop", minimum=50.0, maximum=1000.0)
-        robot: str = parameter("mujoco", "driver", choices=("mujoco", "g1", "fake"))
+@dataclass(frozen=True)
+class ControlParameters:
+    rate_hz: float = parameter(250.0, "rate of the control loop", minimum=50.0, maximum=1000.0)
+    robot: str = parameter("mujoco", "driver", choices=("mujoco", "g1", "fake"))
 
-    node = Node("control_node", **NODE_OPTIONS)
-    parameters = declare_parameters(node, ControlParameters)
+node = Node("control_node", **NODE_OPTIONS)
+parameters = declare_parameters(node, ControlParameters)
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import dataclasses
 import difflib
 import math
 import typing
-from typing import Any, Iterable, Mapping, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 from humanoid_control.errors import ConfigurationError
 
@@ -30,8 +31,14 @@ _SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str
 _T = TypeVar("_T")
 
 
-def parameter(default: Any, description: str, *, minimum: float | None = None, maximum: float | None = None,
-              choices: Iterable[Any] = ()) -> Any:
+def parameter(
+    default: Any,
+    description: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: Iterable[Any] = (),
+) -> Any:
     """A field of a parameter dataclass; `dataclasses.MISSING` as default means that it must be given."""
     metadata = {"description": description, "minimum": minimum, "maximum": maximum, "choices": tuple(choices)}
     if default is dataclasses.MISSING:
@@ -57,7 +64,9 @@ def from_mapping(parameters: type[_T], values: Mapping[str, Any], *, where: str)
             matches = difflib.get_close_matches(name, fields, n=2)
             hint = f"did you mean {' or '.join(matches)}?" if matches else f"there is {', '.join(fields)}"
             raise ConfigurationError(f"{where}: unknown parameter '{name}' ({value!r}); {hint}")
-    checked = {name: _check(where, field, types[name], values[name]) for name, field in fields.items() if name in values}
+    checked = {
+        name: _check(where, field, types[name], values[name]) for name, field in fields.items() if name in values
+    }
     for name, field in fields.items():
         if name in checked:
             continue
@@ -77,8 +86,11 @@ def declare_parameters(node: Any, parameters: type[_T]) -> _T:
     Raises:
         ConfigurationError: as `from_mapping`.
     """
-    given = {name: value.value for name, value in node.get_parameters_by_prefix("").items()
-             if name not in _ROS_OWN and not name.startswith(_ROS_OWN_PREFIXES)}
+    given = {
+        name: value.value
+        for name, value in node.get_parameters_by_prefix("").items()
+        if name not in _ROS_OWN and not name.startswith(_ROS_OWN_PREFIXES)
+    }
     result = from_mapping(parameters, given, where=node.get_name())
     for field in dataclasses.fields(parameters):
         if node.has_parameter(field.name):
@@ -101,8 +113,11 @@ def _check(where: str, field: dataclasses.Field, kind: Any, value: Any) -> Any:
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise _error(where, field, kind, value)
     minimum, maximum, choices = (field.metadata[key] for key in ("minimum", "maximum", "choices"))
-    if (minimum is not None and value < minimum) or (maximum is not None and value > maximum) or (
-            choices and value not in choices):
+    if (
+        (minimum is not None and value < minimum)
+        or (maximum is not None and value > maximum)
+        or (choices and value not in choices)
+    ):
         raise _error(where, field, kind, value)
     return value
 
@@ -110,7 +125,9 @@ def _check(where: str, field: dataclasses.Field, kind: Any, value: Any) -> Any:
 def _error(where: str, field: dataclasses.Field, kind: Any, value: Any) -> ConfigurationError:
     close = difflib.get_close_matches(value, field.metadata["choices"], n=1) if isinstance(value, str) else []
     hint = f"; did you mean {close[0]}?" if close else ""
-    return ConfigurationError(f"{where}: parameter '{field.name}' is {value!r}; it must be {_describe(field, kind)}{hint}")
+    return ConfigurationError(
+        f"{where}: parameter '{field.name}' is {value!r}; it must be {_describe(field, kind)}{hint}"
+    )
 
 
 def _describe(field: dataclasses.Field, kind: Any) -> str:

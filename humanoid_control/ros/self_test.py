@@ -1,4 +1,4 @@
-"""Sends a message from one node to another over DDS, as a process of its own: `python -m humanoid_control.ros.self_test`."""
+"""Sends a message from one node to another over DDS: `python -m humanoid_control.ros.self_test`."""
 
 from __future__ import annotations
 

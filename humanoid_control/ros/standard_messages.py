@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import array
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -11,6 +11,7 @@ from geometry_msgs.msg import Point, Quaternion, Transform, TransformStamped, Ve
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, Image, Imu, JointState
 
+from humanoid_control import transforms
 from humanoid_control.errors import RobotError
 from humanoid_control.ros.conversions import make_header
 from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, BaseEstimate, RobotState
@@ -37,20 +38,24 @@ def joint_state(state: RobotState, joint_names: Sequence[str], finger_positions:
         name=[*joint_names, *finger_positions],
         position=[*state.joint_positions.tolist(), *finger_positions.values()],
         velocity=state.joint_velocities.tolist() + unmeasured,
-        effort=state.joint_torques.tolist() + unmeasured)
+        effort=state.joint_torques.tolist() + unmeasured,
+    )
 
 
 def imu(state: RobotState) -> Imu:
     """The pelvis IMU; covariances are left unknown (zero), as REP-145 has it."""
     sample = state.pelvis_imu
-    return Imu(header=make_header(state.stamp_s, FRAME_PELVIS_IMU), orientation=_quaternion(sample.orientation),
-               angular_velocity=_vector(sample.angular_velocity),
-               linear_acceleration=_vector(sample.linear_acceleration))
+    return Imu(
+        header=make_header(state.stamp_s, FRAME_PELVIS_IMU),
+        orientation=_quaternion(sample.orientation),
+        angular_velocity=_vector(sample.angular_velocity),
+        linear_acceleration=_vector(sample.linear_acceleration),
+    )
 
 
 def odometry(estimate: BaseEstimate) -> Odometry:
     """The estimate of the base: pose in `odom`, velocity in `base_link`, as nav_msgs/Odometry wants it."""
-    rotation = rotation_matrix(estimate.orientation)
+    rotation = transforms.from_pose(np.concatenate([estimate.position, estimate.orientation]))[:3, :3]
     message = Odometry(header=make_header(estimate.stamp_s, FRAME_ODOM), child_frame_id=FRAME_BASE_LINK)
     x, y, z = map(float, estimate.position)
     message.pose.pose.position = Point(x=x, y=y, z=z)
@@ -64,23 +69,24 @@ def odometry(estimate: BaseEstimate) -> Odometry:
 
 def base_transforms(estimate: BaseEstimate) -> list[TransformStamped]:
     """odom_from_base and base_from_footprint: the footprint is the base put on the floor with its heading alone."""
-    base_from_odom = rotation_matrix(estimate.orientation).T
-    yaw = heading(estimate.orientation)
-    footprint_in_base = base_from_odom @ np.array([0.0, 0.0, -estimate.position[2]])
-    odom_from_footprint = np.array([0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)])
-    conjugate = estimate.orientation * np.array([-1.0, -1.0, -1.0, 1.0])
+    odom_from_base = transforms.from_pose(np.concatenate([estimate.position, estimate.orientation]))
+    odom_from_footprint = transforms.planar(*estimate.position[:2], transforms.yaw_of(odom_from_base))
+    footprint = transforms.to_pose(transforms.inverse(odom_from_base) @ odom_from_footprint)
     return [
         transform(estimate.stamp_s, FRAME_ODOM, FRAME_BASE_LINK, estimate.position, estimate.orientation),
-        transform(estimate.stamp_s, FRAME_BASE_LINK, FRAME_BASE_FOOTPRINT, footprint_in_base,
-                  _multiply(conjugate, odom_from_footprint)),
+        transform(estimate.stamp_s, FRAME_BASE_LINK, FRAME_BASE_FOOTPRINT, footprint[:3], footprint[3:]),
     ]
 
 
-def transform(stamp_s: float, parent: str, child: str, position: np.ndarray, orientation: np.ndarray
-              ) -> TransformStamped:
+def transform(
+    stamp_s: float, parent: str, child: str, position: np.ndarray, orientation: np.ndarray
+) -> TransformStamped:
     """parent_from_child: (3,) m and a (4,) quaternion xyzw."""
-    return TransformStamped(header=make_header(stamp_s, parent), child_frame_id=child, transform=Transform(
-        translation=_vector(position), rotation=_quaternion(orientation)))
+    return TransformStamped(
+        header=make_header(stamp_s, parent),
+        child_frame_id=child,
+        transform=Transform(translation=_vector(position), rotation=_quaternion(orientation)),
+    )
 
 
 def image(pixels: np.ndarray, stamp_s: float, frame: str) -> Image:
@@ -92,14 +98,23 @@ def image(pixels: np.ndarray, stamp_s: float, frame: str) -> Image:
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     encoding = _ENCODINGS.get((pixels.dtype.name, channels))
     if encoding is None or pixels.ndim not in (2, 3):
-        raise RobotError(f"image of shape {pixels.shape} and type {pixels.dtype.name} has no encoding; "
-                         f"there is {', '.join(sorted(_IMAGE_TYPES))}")
+        raise RobotError(
+            f"image of shape {pixels.shape} and type {pixels.dtype.name} has no encoding; "
+            f"there is {', '.join(sorted(_IMAGE_TYPES))}"
+        )
     height, width = pixels.shape[:2]
     # rosidl takes an `array.array` as it is; anything else it converts number by number.
     data = array.array("B")
     data.frombytes(np.ascontiguousarray(pixels).tobytes())
-    return Image(header=make_header(stamp_s, frame), height=height, width=width, encoding=encoding,
-                 is_bigendian=0, step=width * channels * pixels.itemsize, data=data)
+    return Image(
+        header=make_header(stamp_s, frame),
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=width * channels * pixels.itemsize,
+        data=data,
+    )
 
 
 def pixels_of(message: Image) -> np.ndarray:
@@ -113,10 +128,12 @@ def pixels_of(message: Image) -> np.ndarray:
     type_name, channels = _IMAGE_TYPES[message.encoding]
     dtype = np.dtype(type_name).newbyteorder(">" if message.is_bigendian else "<")
     if len(message.data) != message.height * message.step or message.step < message.width * channels * dtype.itemsize:
-        raise RobotError(f"image of {message.width}x{message.height} {message.encoding} with step {message.step} "
-                         f"cannot have {len(message.data)} bytes")
+        raise RobotError(
+            f"image of {message.width}x{message.height} {message.encoding} with step {message.step} "
+            f"cannot have {len(message.data)} bytes"
+        )
     rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
-    pixels = rows[:, :message.width * channels * dtype.itemsize].copy().view(dtype)
+    pixels = rows[:, : message.width * channels * dtype.itemsize].copy().view(dtype)
     return pixels.reshape((message.height, message.width, 3) if channels == 3 else (message.height, message.width))
 
 
@@ -132,40 +149,35 @@ def camera_info(intrinsics: np.ndarray, width: int, height: int, stamp_s: float,
     """
     matrix = np.asarray(intrinsics, float)
     return CameraInfo(
-        header=make_header(stamp_s, frame), width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5,
-        k=matrix.reshape(9), r=np.eye(3).reshape(9), p=np.hstack([matrix, np.zeros((3, 1))]).reshape(12))
+        header=make_header(stamp_s, frame),
+        width=width,
+        height=height,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=matrix.reshape(9),
+        r=np.eye(3).reshape(9),
+        p=np.hstack([matrix, np.zeros((3, 1))]).reshape(12),
+    )
 
 
-DIAGNOSTIC_LEVELS = {"ok": DiagnosticStatus.OK, "warn": DiagnosticStatus.WARN, "error": DiagnosticStatus.ERROR,
-                     "stale": DiagnosticStatus.STALE}
+DIAGNOSTIC_LEVELS = {
+    "ok": DiagnosticStatus.OK,
+    "warn": DiagnosticStatus.WARN,
+    "error": DiagnosticStatus.ERROR,
+    "stale": DiagnosticStatus.STALE,
+}
 
 
 def diagnostics(stamp_s: float, name: str, level: str, text: str, values: Mapping[str, object]) -> DiagnosticArray:
     """One node's health: a level of `DIAGNOSTIC_LEVELS`, the reason in words, and figures."""
     status = DiagnosticStatus(
-        level=DIAGNOSTIC_LEVELS[level], name=name, message=text, hardware_id="",
-        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])
+        level=DIAGNOSTIC_LEVELS[level],
+        name=name,
+        message=text,
+        hardware_id="",
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )
     return DiagnosticArray(header=make_header(stamp_s), status=[status])
-
-
-def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:
-    """The (3, 3) rotation of a unit quaternion xyzw."""
-    x, y, z, w = quaternion
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]])
-
-
-def heading(quaternion: np.ndarray) -> float:
-    """Yaw, rad, of a unit quaternion xyzw: where its x axis points, seen from above."""
-    x, y, z, w = quaternion
-    return float(np.arctan2(2 * (x * y + z * w), 1 - 2 * (y * y + z * z)))
-
-
-def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The quaternion product a b, xyzw."""
-    return np.array([*(a[3] * b[:3] + b[3] * a[:3] + np.cross(a[:3], b[:3])), a[3] * b[3] - a[:3] @ b[:3]])
 
 
 def _covariance_of_translation(covariance: np.ndarray) -> np.ndarray:

@@ -12,9 +12,9 @@ CAMERAS = ("head_camera", "head_forward_camera", "left_wrist_camera", "right_wri
 
 # Services and actions; their types are in humanoid_interfaces and std_srvs.
 CARRY_OUT_ORDER = "carry_out_order"  # action humanoid_interfaces/action/CarryOutOrder
-CHECK_ORDER = "check_order"          # service humanoid_interfaces/srv/CheckOrder
-STOP = "stop"                        # service humanoid_interfaces/srv/Stop
-RESUME = "resume"                    # service std_srvs/srv/Trigger
+CHECK_ORDER = "check_order"  # service humanoid_interfaces/srv/CheckOrder
+STOP = "stop"  # service humanoid_interfaces/srv/Stop
+RESUME = "resume"  # service std_srvs/srv/Trigger
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,19 @@ def _camera_topics(camera: str) -> tuple[Topic, ...]:
     return (
         Topic(f"{camera}/image_raw", "sensor_msgs/msg/Image", "sensor", 15.0, 1.0, True, "colour image, rgb8"),
         Topic(f"{camera}/camera_info", "sensor_msgs/msg/CameraInfo", "sensor", 15.0, 1.0, True, "its intrinsics"),
-        Topic(f"{camera}/depth/image_raw", "sensor_msgs/msg/Image", "sensor", None, None, False,
-              "depth along the optical axis, m, 32FC1; simulation only"),
+        Topic(
+            f"{camera}/depth/image_raw",
+            "sensor_msgs/msg/Image",
+            "sensor",
+            None,
+            None,
+            False,
+            "depth along the optical axis, m, 32FC1; simulation only",
+        ),
     )
 
 
+# fmt: off
 ROBOT_STATE = Topic("robot_state", "humanoid_interfaces/msg/RobotState", "lossless", 250.0, 0.1, True,
                     "all that the robot measured at one instant")
 BASE_ESTIMATE = Topic("base_estimate", "humanoid_interfaces/msg/BaseEstimate", "lossless", 250.0, 0.1, True,
@@ -71,7 +79,8 @@ JOINT_STATES = Topic("joint_states", "sensor_msgs/msg/JointState", "state", 50.0
 IMU = Topic("imu", "sensor_msgs/msg/Imu", "sensor", 50.0, 0.5, False, "the pelvis IMU as stock tools want it")
 ODOM = Topic("odom", "nav_msgs/msg/Odometry", "state", 50.0, 0.5, False, "the estimate as stock tools want it")
 TF = Topic("/tf", "tf2_msgs/msg/TFMessage", "transform", 50.0, 0.5, False, "moving frames")
-TF_STATIC = Topic("/tf_static", "tf2_msgs/msg/TFMessage", "static_transform", None, None, True, "frames that never move")
+TF_STATIC = Topic("/tf_static", "tf2_msgs/msg/TFMessage", "static_transform", None, None, True,
+                  "frames that never move")
 ROBOT_DESCRIPTION = Topic("robot_description", "std_msgs/msg/String", "latched", None, None, True, "the URDF")
 CLOCK = Topic("/clock", "rosgraph_msgs/msg/Clock", "clock", 250.0, 1.0, False, "simulated time; simulation only")
 DIAGNOSTICS = Topic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", "state", 1.0, 3.0, True,
@@ -91,6 +100,7 @@ TOPICS: tuple[Topic, ...] = (
     DETECTIONS,
     *(topic for camera in CAMERAS for topic in _camera_topics(camera)),
 )
+# fmt: on
 
 
 def camera_topics(camera: str) -> dict[str, Topic]:

@@ -3,15 +3,14 @@
 import sys
 import time
 
-import rclpy
-from humanoid_interfaces.action import CarryOutOrder
-from humanoid_interfaces.srv import CheckOrder
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 
 from humanoid_control.ros import topics
 from humanoid_control.ros.node_main import run_node
+from humanoid_interfaces.action import CarryOutOrder
+from humanoid_interfaces.srv import CheckOrder
 
 SUB_TASKS = ("walk", "grip", "carry", "set_down")
 
@@ -21,9 +20,13 @@ class OrderServer(Node):
         super().__init__("order_server")
         self.create_service(CheckOrder, topics.CHECK_ORDER, self.check)
         self._server = ActionServer(
-            self, CarryOutOrder, topics.CARRY_OUT_ORDER, self.carry_out,
+            self,
+            CarryOutOrder,
+            topics.CARRY_OUT_ORDER,
+            self.carry_out,
             goal_callback=lambda goal: GoalResponse.REJECT if reason_against(goal.order) else GoalResponse.ACCEPT,
-            cancel_callback=lambda handle: CancelResponse.ACCEPT)
+            cancel_callback=lambda handle: CancelResponse.ACCEPT,
+        )
 
     def check(self, request, response):
         response.reason = reason_against(request.order)
@@ -33,8 +36,11 @@ class OrderServer(Node):
     def carry_out(self, handle):
         began = time.monotonic()
         for index, sub_task in enumerate(SUB_TASKS):
-            handle.publish_feedback(CarryOutOrder.Feedback(
-                sub_task=sub_task, progress=index / len(SUB_TASKS), detail=f"{sub_task} {handle.request.order.tote}"))
+            handle.publish_feedback(
+                CarryOutOrder.Feedback(
+                    sub_task=sub_task, progress=index / len(SUB_TASKS), detail=f"{sub_task} {handle.request.order.tote}"
+                )
+            )
             until = time.monotonic() + 0.2
             while time.monotonic() < until:
                 if handle.is_cancel_requested:

@@ -8,8 +8,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from humanoid_control.errors import RobotError, TargetError
 from humanoid_control.ros import conversions
-from humanoid_control.types import (
-    BaseEstimate, ControlStatus, ImuSample, JointCommand, RobotState, WholeBodyTarget)
+from humanoid_control.types import BaseEstimate, ControlStatus, ImuSample, JointCommand, RobotState, WholeBodyTarget
 
 STAMP_S = 1234.567891234
 
@@ -21,9 +20,11 @@ def random():
 
 def make_state(random):
     return RobotState(
-        STAMP_S, *random.normal(size=(3, 29)),
+        STAMP_S,
+        *random.normal(size=(3, 29)),
         ImuSample(unit_quaternion(random), random.normal(size=3), random.normal(size=3)),
-        *random.normal(size=(2, 2)))
+        *random.normal(size=(2, 2)),
+    )
 
 
 def make_command(random):
@@ -33,15 +34,28 @@ def make_command(random):
 def make_estimate(random):
     root = random.normal(size=(6, 6))
     return BaseEstimate(
-        STAMP_S, random.normal(size=3), unit_quaternion(random), *random.normal(size=(2, 3)), root @ root.T,
-        np.array([True, False]), random.normal(size=2))
+        STAMP_S,
+        random.normal(size=3),
+        unit_quaternion(random),
+        *random.normal(size=(2, 3)),
+        root @ root.T,
+        np.array([True, False]),
+        random.normal(size=2),
+    )
 
 
 def make_target(random, **changes):
     target = WholeBodyTarget(
-        STAMP_S, "odom", random.normal(size=3),
-        np.array([[*random.normal(size=3), *unit_quaternion(random)] for _ in range(2)]), np.array([True, False]),
-        random.normal(size=(2, 6)), 0.3, 0.7, *random.uniform(size=(2, 2)))
+        STAMP_S,
+        "odom",
+        random.normal(size=3),
+        np.array([[*random.normal(size=3), *unit_quaternion(random)] for _ in range(2)]),
+        np.array([True, False]),
+        random.normal(size=(2, 6)),
+        0.3,
+        0.7,
+        *random.uniform(size=(2, 2)),
+    )
     return dataclasses.replace(target, **changes)
 
 
@@ -69,12 +83,15 @@ def assert_same(actual, expected):
             assert a == b
 
 
-@pytest.mark.parametrize(("make", "to_message", "from_message"), [
-    (make_state, conversions.robot_state_to_message, conversions.robot_state_from_message),
-    (make_command, conversions.joint_command_to_message, conversions.joint_command_from_message),
-    (make_estimate, conversions.base_estimate_to_message, conversions.base_estimate_from_message),
-    (make_target, conversions.whole_body_target_to_message, conversions.whole_body_target_from_message),
-])
+@pytest.mark.parametrize(
+    ("make", "to_message", "from_message"),
+    [
+        (make_state, conversions.robot_state_to_message, conversions.robot_state_from_message),
+        (make_command, conversions.joint_command_to_message, conversions.joint_command_from_message),
+        (make_estimate, conversions.base_estimate_to_message, conversions.base_estimate_from_message),
+        (make_target, conversions.whole_body_target_to_message, conversions.whole_body_target_from_message),
+    ],
+)
 def test_nothing_is_lost_over_the_wire(random, make, to_message, from_message):
     value = make(random)
     assert_same(from_message(over_the_wire(to_message(value))), value)
@@ -95,28 +112,37 @@ def test_default_target_is_accepted():
     assert_same(conversions.whole_body_target_from_message(message), target)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"frame": "map"}, "header.frame_id is 'map'; it must be 'odom' or 'base_footprint'"),
-    ({"frame": ""}, "header.frame_id is ''"),
-    ({"base_velocity": np.array([np.nan, 0, 0])}, r"base_velocity is \[nan, 0.0, 0.0\]; every number must be finite"),
-    ({"pelvis_height": np.inf}, "pelvis_height is inf; every number must be finite"),
-    ({"gripper_forces": np.array([1.0, -np.inf])}, "gripper_forces is"),
-    ({"hand_poses": np.tile([0.0, 0, 0, 0, 0, 0, 2], (2, 1))}, r"left hand's orientation .* has norm 2; normalise"),
-    ({"hand_poses": np.zeros((2, 7))}, "has norm 0; normalise"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frame": "map"}, "header.frame_id is 'map'; it must be 'odom' or 'base_footprint'"),
+        ({"frame": ""}, "header.frame_id is ''"),
+        (
+            {"base_velocity": np.array([np.nan, 0, 0])},
+            r"base_velocity is \[nan, 0.0, 0.0\]; every number must be finite",
+        ),
+        ({"pelvis_height": np.inf}, "pelvis_height is inf; every number must be finite"),
+        ({"gripper_forces": np.array([1.0, -np.inf])}, "gripper_forces is"),
+        ({"hand_poses": np.tile([0.0, 0, 0, 0, 0, 0, 2], (2, 1))}, r"left hand's orientation .* has norm 2; normalise"),
+        ({"hand_poses": np.zeros((2, 7))}, "has norm 0; normalise"),
+    ],
+)
 def test_wrong_target_is_refused_with_value_and_remedy(random, changes, message):
     wrong = conversions.whole_body_target_to_message(make_target(random, **changes))
     with pytest.raises(TargetError, match=message):
         conversions.whole_body_target_from_message(over_the_wire(wrong))
 
 
-@pytest.mark.parametrize(("make", "to_message", "name", "value", "error"), [
-    (make_command, conversions.joint_command_to_message, "kp", np.zeros(28), RobotError),
-    (make_state, conversions.robot_state_to_message, "gripper_forces", np.zeros(3), RobotError),
-    (make_estimate, conversions.base_estimate_to_message, "covariance", np.eye(3), RobotError),
-    (make_target, conversions.whole_body_target_to_message, "hand_poses", np.zeros((2, 6)), TargetError),
-    (make_target, conversions.whole_body_target_to_message, "gripper_openings", 0.05, TargetError),
-])
+@pytest.mark.parametrize(
+    ("make", "to_message", "name", "value", "error"),
+    [
+        (make_command, conversions.joint_command_to_message, "kp", np.zeros(28), RobotError),
+        (make_state, conversions.robot_state_to_message, "gripper_forces", np.zeros(3), RobotError),
+        (make_estimate, conversions.base_estimate_to_message, "covariance", np.eye(3), RobotError),
+        (make_target, conversions.whole_body_target_to_message, "hand_poses", np.zeros((2, 6)), TargetError),
+        (make_target, conversions.whole_body_target_to_message, "gripper_openings", 0.05, TargetError),
+    ],
+)
 def test_array_of_wrong_shape_is_refused_before_it_reaches_the_message(random, make, to_message, name, value, error):
     with pytest.raises(error, match=f"{name} has shape"):
         to_message(dataclasses.replace(make(random), **{name: value}))

@@ -34,12 +34,23 @@ def test_domain_that_is_none_is_refused(monkeypatch, domain):
 
 
 def test_children_set_their_own_library_path_and_keep_what_is_not_ours():
-    given = {"_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1", "LD_LIBRARY_PATH": f"/opt/cuda/lib{os.pathsep}{sys.prefix}/lib", "A": "b"}
+    given = {
+        "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1",
+        "LD_LIBRARY_PATH": f"/opt/cuda/lib{os.pathsep}{sys.prefix}/lib",
+        "A": "b",
+    }
     assert environment.environment_for_children(given) == {"LD_LIBRARY_PATH": "/opt/cuda/lib", "A": "b"}
-    assert environment.environment_for_children({"LD_LIBRARY_PATH": "/opt/cuda/lib"}) == {"LD_LIBRARY_PATH": "/opt/cuda/lib"}
+    assert environment.environment_for_children({"LD_LIBRARY_PATH": "/opt/cuda/lib"}) == {
+        "LD_LIBRARY_PATH": "/opt/cuda/lib"
+    }
 
 
 def test_python_started_as_a_child_finds_the_ros_libraries():
-    done = subprocess.run([sys.executable, "-c", "import rclpy, tf2_msgs.msg; tf2_msgs.msg.TFMessage()"],
-                          env=environment.environment_for_children(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", "import rclpy, tf2_msgs.msg; tf2_msgs.msg.TFMessage()"],
+        env=environment.environment_for_children(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr

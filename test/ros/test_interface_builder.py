@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from humanoid_control.ros import interface_builder
-from humanoid_control.ros.interface_builder import InterfaceBuildError, build, main
 from humanoid_control.ros.environment import environment_for_children, is_installed_from_wheels
+from humanoid_control.ros.interface_builder import InterfaceBuildError, build, main
 
 pytestmark = pytest.mark.skipif(not is_installed_from_wheels(), reason="a ROS 2 installation builds with colcon")
 
@@ -42,7 +42,9 @@ def test_package_is_built_once_and_its_messages_go_over_the_wire(tmp_path):
     environment["AMENT_PREFIX_PATH"] = f"{prefix}{os.pathsep}{environment['AMENT_PREFIX_PATH']}"
     environment["PYTHONPATH"] = str(next((prefix / "lib").glob("python*/site-packages")))
     environment["LD_LIBRARY_PATH"] = str(prefix / "lib")
-    done = subprocess.run([sys.executable, "-c", ROUND_TRIP], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", ROUND_TRIP], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.stdout == "same\n", done.stderr
 
     write_package(source, "float64[2] values\n")
@@ -66,7 +68,9 @@ def test_dependency_that_is_not_installed_is_named(tmp_path):
 def test_missing_compiler_comes_with_the_command_that_installs_it(tmp_path, monkeypatch):
     source = write_package(tmp_path / "tiny_msgs", "float64 value\n")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InterfaceBuildError, match="g.. is missing; run: sudo apt-get update && sudo apt-get install gcc"):
+    with pytest.raises(
+        InterfaceBuildError, match="g.. is missing; run: sudo apt-get update && sudo apt-get install gcc"
+    ):
         build(source, tmp_path / "prefix")
 
 
@@ -80,11 +84,14 @@ def test_failing_compiler_is_quoted(tmp_path, monkeypatch):
         build(source, tmp_path / "prefix")
 
 
-@pytest.mark.parametrize(("prepare", "message"), [
-    (lambda folder: None, "holds no package.xml"),
-    (lambda folder: (folder / "package.xml").write_text("<package>"), "is no XML"),
-    (lambda folder: (folder / "package.xml").write_text(PACKAGE_XML.format(name="a", depend="b")), "holds no msg"),
-])
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda folder: None, "holds no package.xml"),
+        (lambda folder: (folder / "package.xml").write_text("<package>"), "is no XML"),
+        (lambda folder: (folder / "package.xml").write_text(PACKAGE_XML.format(name="a", depend="b")), "holds no msg"),
+    ],
+)
 def test_folder_that_is_no_interface_package_is_refused(tmp_path, prepare, message):
     prepare(tmp_path)
     with pytest.raises(InterfaceBuildError, match=message):

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import rclpy
 from ament_index_python import get_package_share_directory
-from humanoid_interfaces.msg import BaseEstimate, ControlStatus, JointCommand, RobotState, WholeBodyTarget
 from tf2_msgs.msg import TFMessage
 
 from humanoid_control import types
 from humanoid_control.installation import share_folder
 from humanoid_control.ros import qos, topics
+from humanoid_interfaces.msg import BaseEstimate, ControlStatus, JointCommand, RobotState, WholeBodyTarget
 
 # Published: the first by every ROS 2 since Jazzy, all of them in other implementations' sources and tests.
 STANDARD_HASHES = {
@@ -39,15 +39,18 @@ def test_standard_hash_is_what_others_see_on_the_wire():
         node = rclpy.create_node("hash_shower")
         publisher = qos.create_publisher(node, topics.TF)
         info = node.get_publishers_info_by_topic(publisher.topic_name)[0]
-        assert bytes(info.topic_type_hash.value).hex() == STANDARD_HASHES["tf2_msgs/msg/TFMessage"].removeprefix("RIHS01_")
+        assert bytes(info.topic_type_hash.value).hex() == STANDARD_HASHES["tf2_msgs/msg/TFMessage"].removeprefix(
+            "RIHS01_"
+        )
         assert isinstance(TFMessage().transforms, list)
         node.destroy_node()
     finally:
         rclpy.try_shutdown()
 
 
-@pytest.mark.parametrize("path", sorted((share_folder() / "humanoid_interfaces").glob("*/*.[msa][src][gvt]*")),
-                         ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((share_folder() / "humanoid_interfaces").glob("*/*.[msa][src][gvt]*")), ids=lambda path: path.name
+)
 def test_every_field_of_our_interfaces_is_documented(path):
     fields = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith(("#", "---"))]
     assert fields
@@ -58,16 +61,21 @@ def test_every_field_of_our_interfaces_is_documented(path):
             continue
         assert comment.strip(), f"{path.name}: '{declaration.strip()}' has no comment"
         if re.match(r"float64", declaration):
-            assert re.search(r"\bm\b|rad|\bN\b|kg|\bs\b|quaternion|0 to 1|0 certain", comment), f"{path.name}: no unit: {line}"
+            assert re.search(r"\bm\b|rad|\bN\b|kg|\bs\b|quaternion|0 to 1|0 certain", comment), (
+                f"{path.name}: no unit: {line}"
+            )
 
 
-@pytest.mark.parametrize(("message", "value", "renamed"), [
-    (WholeBodyTarget, types.WholeBodyTarget, {"frame": "header"}),
-    (ControlStatus, types.ControlStatus, {}),
-    (JointCommand, types.JointCommand, {}),
-    (BaseEstimate, types.BaseEstimate, {}),
-    (RobotState, types.RobotState, {"pelvis_imu": "imu_orientation"}),
-])
+@pytest.mark.parametrize(
+    ("message", "value", "renamed"),
+    [
+        (WholeBodyTarget, types.WholeBodyTarget, {"frame": "header"}),
+        (ControlStatus, types.ControlStatus, {}),
+        (JointCommand, types.JointCommand, {}),
+        (BaseEstimate, types.BaseEstimate, {}),
+        (RobotState, types.RobotState, {"pelvis_imu": "imu_orientation"}),
+    ],
+)
 def test_messages_have_every_field_of_the_types_they_carry(message, value, renamed):
     fields = message.get_fields_and_field_types()
     for field in dataclasses.fields(value):

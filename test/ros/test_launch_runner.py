@@ -62,16 +62,22 @@ def prefix(tmp_path, monkeypatch):
 @pytest.fixture
 def write_launch_file(tmp_path, prefix):
     """Writes a launch file with the given actions and returns its path."""
+
     def write(actions: str, name: str = "a.launch.py"):
         path = tmp_path / name
         path.write_text(HEADER + textwrap.indent(textwrap.dedent(actions), " " * 8) + "\n    ])\n")
         return path
+
     return write
 
 
 def start_launch(*arguments):
-    return subprocess.Popen([sys.executable, "-m", "humanoid_control.cli", "launch", *map(str, arguments)],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "humanoid_control.cli", "launch", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def run_launch(*arguments):
@@ -107,7 +113,8 @@ def test_dry_run_shows_each_command_with_namespace_parameters_and_remappings(wri
         DeclareLaunchArgument("rate", default_value="50.0", description="how often"),
         GroupAction([PushRosNamespace("robot"), LifecycleNode(
             package="scripts_package", executable="sleep_node", name="sleeper", namespace="",
-            parameters=["{config}", {{"rate_hz": LaunchConfiguration("rate"), "gains": {{"kp": 1.5}}, "label": "true"}}],
+            parameters=["{config}",
+                        {{"rate_hz": LaunchConfiguration("rate"), "gains": {{"kp": 1.5}}, "label": "true"}}],
             remappings=[("a", "b")], arguments=["--flag"])]),
         Node(package="scripts_package", executable="echo_node"),
     """)
@@ -117,7 +124,8 @@ def test_dry_run_shows_each_command_with_namespace_parameters_and_remappings(wri
     assert out.splitlines() == [
         f"sleeper: {folder}/sleep_node --flag --ros-args -r __node:=sleeper -r __ns:=/robot -r a:=b "
         f"--params-file {config} -p rate_hz:=20.0 -p gains.kp:=1.5 -p 'label:=\"true\"'",
-        f"echo_node: {folder}/echo_node"]
+        f"echo_node: {folder}/echo_node",
+    ]
 
 
 def test_conditions_timers_and_event_handlers_show_in_a_dry_run(write_launch_file):
@@ -129,17 +137,23 @@ def test_conditions_timers_and_event_handlers_show_in_a_dry_run(write_launch_fil
         RegisterEventHandler(OnProcessExit(on_exit=[Shutdown(reason="all over")])),
     """)
     assert run_launch(path, "--dry-run")[1].splitlines() == [
-        "log: headless", "after 2 s: log: late", "when any process ends: shut down: all over"]
+        "log: headless",
+        "after 2 s: log: late",
+        "when any process ends: shut down: all over",
+    ]
     assert "log: with viewer" in run_launch(path, "viewer:=true", "--dry-run")[1]
     code, _, err = run_launch(path, "viewer:=maybe")
     assert code == 1 and err == "error: launch argument viewer:=maybe must be one of: true, false\n"
 
 
 def test_included_file_gets_arguments_and_its_own_show(write_launch_file, tmp_path):
-    write_launch_file("""
+    write_launch_file(
+        """
         DeclareLaunchArgument("world", description="which world"),
         LogInfo(msg=["world is ", LaunchConfiguration("world")]),
-    """, "inner.launch.py")
+    """,
+        "inner.launch.py",
+    )
     path = write_launch_file(f"""
         DeclareLaunchArgument("factory", default_value="line_side", description="which factory"),
         IncludeLaunchDescription(
@@ -148,7 +162,9 @@ def test_included_file_gets_arguments_and_its_own_show(write_launch_file, tmp_pa
     """)
     assert run_launch(path, "factory:=hall", "--dry-run")[1] == "log: world is hall\n"
     assert run_launch(path, "--show-args")[1].splitlines() == [
-        "factory: which factory (default: 'line_side')", "world: which world (must be given)"]
+        "factory: which factory (default: 'line_side')",
+        "world: which world (must be given)",
+    ]
 
 
 def test_file_that_includes_itself_is_refused(write_launch_file, tmp_path):
@@ -163,14 +179,19 @@ def test_missing_argument_is_named_and_show_args_still_lists_all(write_launch_fi
     """)
     assert run_launch(path)[2] == "error: launch argument 'robot' must be given: robot:=... (which robot)\n"
     assert run_launch(path, "--show-args")[1].splitlines() == [
-        "robot: which robot (must be given; one of: g1, sim)", "rate:  (default: '50')"]
+        "robot: which robot (must be given; one of: g1, sim)",
+        "rate:  (default: '50')",
+    ]
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["vewer:=true"], "error: a.launch.py takes no argument 'vewer'; did you mean viewer?\n"),
-    (["viewer=true"], "error: launch argument 'viewer=true' must be written key:=value\n"),
-    (["viewer:=1", "viewer:=0"], "error: launch argument 'viewer' is given twice: '1' and '0'\n"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["vewer:=true"], "error: a.launch.py takes no argument 'vewer'; did you mean viewer?\n"),
+        (["viewer=true"], "error: launch argument 'viewer=true' must be written key:=value\n"),
+        (["viewer:=1", "viewer:=0"], "error: launch argument 'viewer' is given twice: '1' and '0'\n"),
+    ],
+)
 def test_misspelt_argument_is_one_line_with_the_way_out(write_launch_file, arguments, message):
     path = write_launch_file('DeclareLaunchArgument("viewer", default_value="false"),')
     assert run_launch(path, *arguments) == (1, "", message)
@@ -179,13 +200,14 @@ def test_misspelt_argument_is_one_line_with_the_way_out(write_launch_file, argum
 def test_misspelt_executable_package_and_configuration_are_named(write_launch_file):
     path = write_launch_file('Node(package="scripts_package", executable="slep_node"),')
     assert run_launch(path)[2].startswith(
-        "error: package 'scripts_package' has no executable 'slep_node'; did you mean sleep_node")
+        "error: package 'scripts_package' has no executable 'slep_node'; did you mean sleep_node"
+    )
     path = write_launch_file('Node(package="script_package", executable="sleep_node"),')
-    assert run_launch(path)[2] == (
-        "error: package 'script_package' is not installed; did you mean scripts_package?\n")
-    path = write_launch_file('DeclareLaunchArgument("rate", default_value="1"), LogInfo(msg=LaunchConfiguration("rte")),')
-    assert run_launch(path)[2] == (
-        "error: launch argument 'rte' is used but not declared; did you mean rate?\n")
+    assert run_launch(path)[2] == ("error: package 'script_package' is not installed; did you mean scripts_package?\n")
+    path = write_launch_file(
+        'DeclareLaunchArgument("rate", default_value="1"), LogInfo(msg=LaunchConfiguration("rte")),'
+    )
+    assert run_launch(path)[2] == ("error: launch argument 'rte' is used but not declared; did you mean rate?\n")
 
 
 def test_broken_launch_file_is_one_line_with_file_and_line(tmp_path):
@@ -209,13 +231,17 @@ def test_edited_launch_file_is_read_anew_whatever_its_time_and_size(write_launch
 
 
 def test_output_is_marked_with_the_name_and_success_is_zero(write_launch_file):
-    path = write_launch_file('Node(package="scripts_package", executable="echo_node", name="echo", arguments=["hello"]),')
+    path = write_launch_file(
+        'Node(package="scripts_package", executable="echo_node", name="echo", arguments=["hello"]),'
+    )
     code, out, err = run_launch(path)
     assert (code, err) == (0, "")
     assert "[echo-1] hello --ros-args -r __node:=echo\n" in out
 
 
-@pytest.mark.parametrize(("executable", "end"), [("failing_node", "exit code 3"), ("crashing_node", "exit code -11 (SIGSEGV)")])
+@pytest.mark.parametrize(
+    ("executable", "end"), [("failing_node", "exit code 3"), ("crashing_node", "exit code -11 (SIGSEGV)")]
+)
 def test_death_of_a_required_node_stops_the_rest_and_is_named(write_launch_file, executable, end):
     path = write_launch_file(f"""
         Node(package="scripts_package", executable="sleep_node"),
@@ -230,8 +256,8 @@ def test_death_of_a_required_node_stops_the_rest_and_is_named(write_launch_file,
 def test_exit_handler_of_one_node_starts_another(write_launch_file):
     path = write_launch_file("""
         first := Node(package="scripts_package", executable="echo_node", arguments=["one"]),
-        RegisterEventHandler(OnProcessExit(target_action=first, on_exit=[
-            TimerAction(period=0.1, actions=[Node(package="scripts_package", executable="echo_node", name="second")])])),
+        RegisterEventHandler(OnProcessExit(target_action=first, on_exit=[TimerAction(
+            period=0.1, actions=[Node(package="scripts_package", executable="echo_node", name="second")])])),
     """)
     code, out, _ = run_launch(path)
     assert code == 0
@@ -246,10 +272,13 @@ def test_respawned_node_starts_again(write_launch_file):
     assert run_launch(path)[1].count("about to fail") > 3
 
 
-@pytest.mark.parametrize(("executable", "timeouts", "last_signal"), [
-    ("stubborn_node", 'sigterm_timeout="0.3"', "SIGTERM"),
-    ("deaf_node", 'sigterm_timeout="0.3", sigkill_timeout="0.3"', "SIGKILL"),
-])
+@pytest.mark.parametrize(
+    ("executable", "timeouts", "last_signal"),
+    [
+        ("stubborn_node", 'sigterm_timeout="0.3"', "SIGTERM"),
+        ("deaf_node", 'sigterm_timeout="0.3", sigkill_timeout="0.3"', "SIGKILL"),
+    ],
+)
 def test_process_that_does_not_stop_is_stopped_more_firmly(write_launch_file, executable, timeouts, last_signal):
     path = write_launch_file(f'Node(package="scripts_package", executable="{executable}", {timeouts}),')
     process = start_launch(path)

@@ -30,8 +30,13 @@ sys.exit(run_node(make_node))
 
 
 def start(*arguments, **environment):
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], env={**os.environ, **environment},
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -44,13 +49,20 @@ def test_node_that_is_told_to_stop_cleans_up_and_ends_with_zero(number):
     assert out.splitlines()[-1] == "destroyed"
 
 
-@pytest.mark.parametrize(("arguments", "environment", "message"), [
-    (["fail"], {}, "error: the robot does not answer; is it switched on?\n"),
-    ([], {"ROS_DOMAIN_ID": "999"}, "error: ROS_DOMAIN_ID is '999'; it must be a whole number from 0 to 232\n"),
-    ([], {"ROS_DOMAIN_ID": "home"}, "error: ROS_DOMAIN_ID is 'home'; it must be a whole number from 0 to 232\n"),
-    (["--ros-args", "--params-file", "nope.yaml"], {}, "error: ROS 2 does not start: Couldn't parse params file: "
-     "'--params-file nope.yaml'. Error: Error opening YAML file\n"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (["fail"], {}, "error: the robot does not answer; is it switched on?\n"),
+        ([], {"ROS_DOMAIN_ID": "999"}, "error: ROS_DOMAIN_ID is '999'; it must be a whole number from 0 to 232\n"),
+        ([], {"ROS_DOMAIN_ID": "home"}, "error: ROS_DOMAIN_ID is 'home'; it must be a whole number from 0 to 232\n"),
+        (
+            ["--ros-args", "--params-file", "nope.yaml"],
+            {},
+            "error: ROS 2 does not start: Couldn't parse params file: "
+            "'--params-file nope.yaml'. Error: Error opening YAML file\n",
+        ),
+    ],
+)
 def test_users_mistake_is_one_line(arguments, environment, message):
     process = start(*arguments, **environment)
     _, err = process.communicate(timeout=20)

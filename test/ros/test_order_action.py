@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import rclpy
 from action_msgs.msg import GoalStatus
-from humanoid_interfaces.action import CarryOutOrder
-from humanoid_interfaces.msg import Order
-from humanoid_interfaces.srv import CheckOrder
 from rclpy.action import ActionClient
 
 from humanoid_control.ros import topics
+from humanoid_interfaces.action import CarryOutOrder
+from humanoid_interfaces.msg import Order
+from humanoid_interfaces.srv import CheckOrder
 
 DISCOVERY_TIMEOUT_S = 20.0
 

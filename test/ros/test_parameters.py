@@ -34,20 +34,23 @@ def test_whole_number_is_taken_for_a_number():
     assert result.start == (1.0, 2.5)
 
 
-@pytest.mark.parametrize(("values", "message"), [
-    ({"rate": 1.0}, r"node: unknown parameter 'rate' \(1.0\); did you mean rate_hz\?"),
-    ({"zzz": 1.0}, "unknown parameter 'zzz' .* there is rate_hz, robot, retries, start, viewer"),
-    ({"rate_hz": 10.0}, "'rate_hz' is 10.0; it must be a number from 50 to 1000"),
-    ({"rate_hz": float("nan")}, "'rate_hz' is nan; it must be a number"),
-    ({"rate_hz": "fast"}, "'rate_hz' is 'fast'; it must be a number"),
-    ({"rate_hz": True}, "'rate_hz' is True; it must be a number"),
-    ({"robot": "mujocco"}, r"'robot' is 'mujocco'; it must be one of: mujoco, g1, fake; did you mean mujoco\?"),
-    ({"retries": -1}, "'retries' is -1; it must be a whole number, at least 0"),
-    ({"retries": 1.5}, "'retries' is 1.5; it must be a whole number"),
-    ({"start": [0.0, 9.0]}, "'start' is 9.0; it must be a number from -5 to 5"),
-    ({"start": 1.0}, "'start' is 1.0; it must be a list, each a number from -5 to 5"),
-    ({"viewer": "yes"}, "'viewer' is 'yes'; it must be true or false"),
-])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rate": 1.0}, r"node: unknown parameter 'rate' \(1.0\); did you mean rate_hz\?"),
+        ({"zzz": 1.0}, "unknown parameter 'zzz' .* there is rate_hz, robot, retries, start, viewer"),
+        ({"rate_hz": 10.0}, "'rate_hz' is 10.0; it must be a number from 50 to 1000"),
+        ({"rate_hz": float("nan")}, "'rate_hz' is nan; it must be a number"),
+        ({"rate_hz": "fast"}, "'rate_hz' is 'fast'; it must be a number"),
+        ({"rate_hz": True}, "'rate_hz' is True; it must be a number"),
+        ({"robot": "mujocco"}, r"'robot' is 'mujocco'; it must be one of: mujoco, g1, fake; did you mean mujoco\?"),
+        ({"retries": -1}, "'retries' is -1; it must be a whole number, at least 0"),
+        ({"retries": 1.5}, "'retries' is 1.5; it must be a whole number"),
+        ({"start": [0.0, 9.0]}, "'start' is 9.0; it must be a number from -5 to 5"),
+        ({"start": 1.0}, "'start' is 1.0; it must be a list, each a number from -5 to 5"),
+        ({"viewer": "yes"}, "'viewer' is 'yes'; it must be true or false"),
+    ],
+)
 def test_wrong_value_is_named_with_what_is_allowed(values, message):
     with pytest.raises(ConfigurationError, match=message):
         from_mapping(ExampleParameters, values, where="node")
@@ -63,6 +66,7 @@ def make_node():
     def make(*arguments):
         rclpy.init(args=[sys.argv[0], "--ros-args", *arguments])
         return rclpy.create_node("example_node", **NODE_OPTIONS)
+
     yield make
     rclpy.try_shutdown()
 
@@ -82,5 +86,7 @@ def test_parameter_file_and_command_line_reach_the_node(make_node, tmp_path):
 
 def test_misspelt_parameter_of_a_node_is_named(make_node):
     node = make_node("-p", "rate_khz:=1.0")
-    with pytest.raises(ConfigurationError, match=r"example_node: unknown parameter 'rate_khz' .* did you mean rate_hz\?"):
+    with pytest.raises(
+        ConfigurationError, match=r"example_node: unknown parameter 'rate_khz' .* did you mean rate_hz\?"
+    ):
         declare_parameters(node, ExampleParameters)

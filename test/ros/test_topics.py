@@ -34,9 +34,21 @@ def test_our_subscribers_understand_our_publishers(kind):
 
 def test_stock_names_and_types_are_where_convention_puts_them():
     types = {topic.name.lstrip("/"): topic.type_name for topic in topics.TOPICS}
-    assert {name: types[name] for name in ("joint_states", "imu", "odom", "tf", "tf_static", "robot_description",
-                                           "clock", "diagnostics", "head_camera/image_raw",
-                                           "head_camera/camera_info")} == {
+    assert {
+        name: types[name]
+        for name in (
+            "joint_states",
+            "imu",
+            "odom",
+            "tf",
+            "tf_static",
+            "robot_description",
+            "clock",
+            "diagnostics",
+            "head_camera/image_raw",
+            "head_camera/camera_info",
+        )
+    } == {
         "joint_states": "sensor_msgs/msg/JointState",
         "imu": "sensor_msgs/msg/Imu",
         "odom": "nav_msgs/msg/Odometry",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any
 
 from humanoid_control.ros.launching.context import LaunchContext, LaunchError
 from humanoid_control.ros.launching.substitutions import perform
@@ -42,8 +43,10 @@ class Action:
 
     def __init__(self, *, condition: Condition | None = None, **unknown: Any) -> None:
         if unknown:
-            raise LaunchError(f"{type(self).__name__}({next(iter(unknown))}=...) is not known to the project's launch "
-                              "runner; leave it out or install ROS 2's launch_ros")
+            raise LaunchError(
+                f"{type(self).__name__}({next(iter(unknown))}=...) is not known to the project's launch "
+                "runner; leave it out or install ROS 2's launch_ros"
+            )
         self._condition = condition
 
     def visit(self, context: LaunchContext) -> None:
@@ -74,8 +77,9 @@ class LaunchDescription:
 class DeclareLaunchArgument(Action):
     """An argument that the user may give, `name:=value`."""
 
-    def __init__(self, name: str, *, default_value: Any = None, description: str = "", choices: Iterable[str] = (),
-                 **kwargs: Any) -> None:
+    def __init__(
+        self, name: str, *, default_value: Any = None, description: str = "", choices: Iterable[str] = (), **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.name = name
         self.default_value = default_value
@@ -138,8 +142,13 @@ class PythonLaunchDescriptionSource:
 class IncludeLaunchDescription(Action):
     """The actions of another launch file, with arguments for it."""
 
-    def __init__(self, launch_description_source: PythonLaunchDescriptionSource, *,
-                 launch_arguments: Iterable[tuple[Any, Any]] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        launch_description_source: PythonLaunchDescriptionSource,
+        *,
+        launch_arguments: Iterable[tuple[Any, Any]] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self._source = launch_description_source
         self._arguments = tuple(launch_arguments or ())
@@ -158,8 +167,14 @@ class IncludeLaunchDescription(Action):
 class OpaqueFunction(Action):
     """Actions that a function decides on."""
 
-    def __init__(self, *, function: Callable[..., Sequence[Any] | None], args: Sequence[Any] = (),
-                 kwargs: dict[str, Any] | None = None, **further: Any) -> None:
+    def __init__(
+        self,
+        *,
+        function: Callable[..., Sequence[Any] | None],
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        **further: Any,
+    ) -> None:
         super().__init__(**further)
         self._call = lambda context: function(context, *args, **(kwargs or {}))
 
@@ -201,8 +216,10 @@ class OnProcessExit:
 
     def __init__(self, *, target_action: Action | None = None, on_exit: Any) -> None:
         if callable(on_exit):
-            raise LaunchError("OnProcessExit(on_exit=<function>) is not known to the project's launch runner; give it "
-                              "a list of actions")
+            raise LaunchError(
+                "OnProcessExit(on_exit=<function>) is not known to the project's launch runner; give it "
+                "a list of actions"
+            )
         self._target = target_action
         self._actions = as_actions(on_exit)
 
@@ -269,8 +286,9 @@ def load_launch_file(path: Path) -> LaunchDescription:
     except LaunchError:
         raise
     except ImportError as error:
-        raise LaunchError(f"{path}: {error}; the project's launch runner knows a part of launch and launch_ros only"
-                          ) from error
+        raise LaunchError(
+            f"{path}: {error}; the project's launch runner knows a part of launch and launch_ros only"
+        ) from error
     except Exception as error:  # a launch file is a program: it can fail in any way
         raise LaunchError(f"{path}:{_line_of(error, path)}: {type(error).__name__}: {error}") from error
     if not isinstance(description, LaunchDescription):

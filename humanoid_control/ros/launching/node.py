@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Iterable, Mapping
+from typing import Any
 
 from humanoid_control.ros.launching.actions import Action, as_actions, join_namespace
 from humanoid_control.ros.launching.context import LaunchContext, LaunchError, ProcessRequest
@@ -19,10 +20,21 @@ _OUTPUTS = ("screen", "log", "both", "own_log", "full")
 class ExecuteProcess(Action):
     """Any command."""
 
-    def __init__(self, *, cmd: Iterable[Any], name: Any = None, output: str = "log",
-                 additional_env: Mapping[Any, Any] | None = None, on_exit: Any = None, respawn: Any = False,
-                 respawn_delay: float | None = None, sigterm_timeout: Any = "5", sigkill_timeout: Any = "5",
-                 emulate_tty: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        cmd: Iterable[Any],
+        name: Any = None,
+        output: str = "log",
+        additional_env: Mapping[Any, Any] | None = None,
+        on_exit: Any = None,
+        respawn: Any = False,
+        respawn_delay: float | None = None,
+        sigterm_timeout: Any = "5",
+        sigkill_timeout: Any = "5",
+        emulate_tty: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if output not in _OUTPUTS:
             raise LaunchError(f"output='{output}' must be one of: {', '.join(_OUTPUTS)}")
@@ -41,9 +53,14 @@ class ExecuteProcess(Action):
         sigterm_timeout_s, sigkill_timeout_s = (float(perform(value, context)) for value in self._timeouts)
         respawn = self._respawn if isinstance(self._respawn, bool) else perform(self._respawn, context) == "true"
         request = ProcessRequest(
-            name=self.make_name(context, command), command=command, environment={**context.environment, **own},
-            respawn=respawn, respawn_delay_s=self._respawn_delay_s, sigterm_timeout_s=sigterm_timeout_s,
-            sigkill_timeout_s=sigkill_timeout_s)
+            name=self.make_name(context, command),
+            command=command,
+            environment={**context.environment, **own},
+            respawn=respawn,
+            respawn_delay_s=self._respawn_delay_s,
+            sigterm_timeout_s=sigterm_timeout_s,
+            sigkill_timeout_s=sigkill_timeout_s,
+        )
         context.runtime.start(request, self, context.deferred(self._on_exit) if self._on_exit else None)
 
     def make_command(self, context: LaunchContext) -> tuple[str, ...]:
@@ -58,10 +75,19 @@ class ExecuteProcess(Action):
 class Node(ExecuteProcess):
     """A ROS node: an executable of a package, with name, namespace, parameters and remappings."""
 
-    def __init__(self, *, package: Any, executable: Any, name: Any = None, namespace: Any = None,
-                 parameters: Iterable[Any] | None = None, remappings: Iterable[tuple[Any, Any]] | None = None,
-                 arguments: Iterable[Any] | None = None, ros_arguments: Iterable[Any] | None = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        package: Any,
+        executable: Any,
+        name: Any = None,
+        namespace: Any = None,
+        parameters: Iterable[Any] | None = None,
+        remappings: Iterable[tuple[Any, Any]] | None = None,
+        arguments: Iterable[Any] | None = None,
+        ros_arguments: Iterable[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(cmd=(), **kwargs)
         self._package = package
         self._executable = executable
@@ -126,8 +152,11 @@ def _parameter_arguments(parameters: Any, context: LaunchContext) -> list[str]:
         if not Path(path).is_file():
             raise LaunchError(f"no parameter file {path}")
         return ["--params-file", path]
-    return [part for name, value in _flatten(parameters, "", context)
-            for part in ("-p", f"{name}:={_as_yaml(value, name, context)}")]
+    return [
+        part
+        for name, value in _flatten(parameters, "", context)
+        for part in ("-p", f"{name}:={_as_yaml(value, name, context)}")
+    ]
 
 
 def _flatten(parameters: Mapping[Any, Any], prefix: str, context: LaunchContext) -> Iterable[tuple[str, Any]]:
@@ -146,8 +175,11 @@ def _as_yaml(value: Any, name: str, context: LaunchContext) -> str:
     if isinstance(value, Substitution):
         return value.perform(context)
     if isinstance(value, (list, tuple)):
-        if value and all(isinstance(part, (str, Substitution)) for part in value) and any(
-                isinstance(part, Substitution) for part in value):
+        if (
+            value
+            and all(isinstance(part, (str, Substitution)) for part in value)
+            and any(isinstance(part, Substitution) for part in value)
+        ):
             return perform(value, context)
         return f"[{', '.join(_as_yaml(part, name, context) for part in value)}]"
     if isinstance(value, float) and not math.isfinite(value):

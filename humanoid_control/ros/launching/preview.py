@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Callable
+from collections.abc import Callable
 
 from humanoid_control.ros.launching.actions import DeclareLaunchArgument
 from humanoid_control.ros.launching.context import LaunchContext, ProcessRequest

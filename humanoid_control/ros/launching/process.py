@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import threading
-from typing import Callable
+from collections.abc import Callable
 
 from humanoid_control.ros.environment import environment_for_children
 from humanoid_control.ros.launching.context import LaunchError, ProcessRequest
@@ -24,8 +24,14 @@ class LaunchedProcess:
         exit_code: as `subprocess` has it, negative for a signal; None while it runs.
     """
 
-    def __init__(self, request: ProcessRequest, label: str, *, show_line: Callable[[str, str], None],
-                 report_exit: Callable[[LaunchedProcess], None]) -> None:
+    def __init__(
+        self,
+        request: ProcessRequest,
+        label: str,
+        *,
+        show_line: Callable[[str, str], None],
+        report_exit: Callable[[LaunchedProcess], None],
+    ) -> None:
         self.request = request
         self.label = label
         self.exit_code: int | None = None
@@ -35,8 +41,15 @@ class LaunchedProcess:
         try:
             # In a session of its own Ctrl-C reaches only the launch, which then stops everything in order.
             self._process = subprocess.Popen(
-                request.command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
+                request.command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
         except OSError as error:
             raise LaunchError(f"{request.name} cannot be started: {error.strerror}: {request.command[0]}") from None
         self._reader = threading.Thread(target=self._read, name=f"{label} output", daemon=True)

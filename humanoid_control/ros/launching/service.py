@@ -8,7 +8,8 @@ import queue
 import signal
 import threading
 import time
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from humanoid_control.ros.launching.actions import LaunchDescription
 from humanoid_control.ros.launching.context import LaunchContext, LaunchError, ProcessRequest
@@ -17,6 +18,7 @@ from humanoid_control.ros.launching.process import LaunchedProcess, describe_exi
 # How a process may end after it was asked to stop.
 _GOOD_ENDS = (0, -signal.SIGINT, 128 + signal.SIGINT)
 _ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
 
 class LaunchService:
     """The live `Runtime`.
@@ -42,8 +44,9 @@ class LaunchService:
         Returns:
             0 when every process ended well: by itself with 0, or when asked to.
         """
-        handlers = {number: signal.signal(number, self._on_signal)
-                    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        handlers = {
+            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
         try:
             self._call(lambda: description.visit(context))
             while self._running or (self._timers and not self._shutting_down):
@@ -62,8 +65,11 @@ class LaunchService:
         if self._shutting_down:
             return
         process = LaunchedProcess(
-            request, f"{request.name}-{next(self._count)}", show_line=self._show,
-            report_exit=lambda ended: self._events.put(lambda: self._on_exit(ended)))
+            request,
+            f"{request.name}-{next(self._count)}",
+            show_line=self._show,
+            report_exit=lambda ended: self._events.put(lambda: self._on_exit(ended)),
+        )
         self._running[process] = (action, on_exit)
         self.log(f"{process.label}: started, pid {process.pid}")
         process.watch()

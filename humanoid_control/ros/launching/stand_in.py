@@ -5,24 +5,40 @@ from __future__ import annotations
 import contextlib
 import sys
 import types
-from typing import Iterator
+from collections.abc import Iterator
 
 from humanoid_control.ros.launching import actions, node, substitutions
 
 _MODULES = {
     "launch": {"LaunchDescription": actions.LaunchDescription},
-    "launch.actions": {name: getattr(actions, name) for name in (
-        "DeclareLaunchArgument", "GroupAction", "IncludeLaunchDescription", "LogInfo", "OpaqueFunction",
-        "RegisterEventHandler", "SetEnvironmentVariable", "Shutdown", "TimerAction",
-    )} | {"ExecuteProcess": node.ExecuteProcess},
+    "launch.actions": {
+        name: getattr(actions, name)
+        for name in (
+            "DeclareLaunchArgument",
+            "GroupAction",
+            "IncludeLaunchDescription",
+            "LogInfo",
+            "OpaqueFunction",
+            "RegisterEventHandler",
+            "SetEnvironmentVariable",
+            "Shutdown",
+            "TimerAction",
+        )
+    }
+    | {"ExecuteProcess": node.ExecuteProcess},
     "launch.conditions": {name: getattr(actions, name) for name in ("IfCondition", "UnlessCondition")},
     "launch.event_handlers": {"OnProcessExit": actions.OnProcessExit},
     "launch.launch_description_sources": {"PythonLaunchDescriptionSource": actions.PythonLaunchDescriptionSource},
-    "launch.substitutions": {name: getattr(substitutions, name) for name in (
-        "EnvironmentVariable", "LaunchConfiguration", "PathJoinSubstitution", "TextSubstitution")},
+    "launch.substitutions": {
+        name: getattr(substitutions, name)
+        for name in ("EnvironmentVariable", "LaunchConfiguration", "PathJoinSubstitution", "TextSubstitution")
+    },
     "launch_ros": {},
-    "launch_ros.actions": {"LifecycleNode": node.LifecycleNode, "Node": node.Node,
-                           "PushRosNamespace": actions.PushRosNamespace},
+    "launch_ros.actions": {
+        "LifecycleNode": node.LifecycleNode,
+        "Node": node.Node,
+        "PushRosNamespace": actions.PushRosNamespace,
+    },
     "launch_ros.parameter_descriptions": {"ParameterValue": node.ParameterValue},
     "launch_ros.substitutions": {"FindPackageShare": substitutions.FindPackageShare},
 }
@@ -34,8 +50,9 @@ def is_launch_ros_installed() -> bool:
     A folder named `launch` in the working directory imports too, hence the names.
     """
     try:
-        from launch import LaunchDescription  # noqa: F401
         from launch_ros.actions import Node  # noqa: F401
+
+        from launch import LaunchDescription  # noqa: F401
     except ImportError:
         return False
     return True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any
 
 from humanoid_control.ros.launching.context import LaunchContext, LaunchError
 
@@ -59,8 +60,10 @@ class LaunchConfiguration(Substitution):
         if self._name in context.launch_configurations:
             return context.launch_configurations[self._name]
         if self._default is None:
-            raise LaunchError(f"launch argument '{self._name}' is used but not declared; "
-                              f"{closest(self._name, context.launch_configurations)}")
+            raise LaunchError(
+                f"launch argument '{self._name}' is used but not declared; "
+                f"{closest(self._name, context.launch_configurations)}"
+            )
         return perform(self._default, context)
 
 
