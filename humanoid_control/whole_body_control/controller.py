@@ -229,8 +229,8 @@ def _tick(tree, payload_tree, points, gains, gait, tuning, target, joints, joint
             memory.reference_position[j] = joints[j]
             memory.reference_velocity[j] = 0.0
         walk.pressure[0] = walk.pressure[1] = 0.0
-    # The estimator's motion and ours share the state; ours adds payload, so kinematics is computed with it in `solve`.
     _measure_hand_loads(tree, points, motion, torques, memory, tuning, payload_tree, dt)
+    # The estimator's motion and ours share the state; ours adds the payload.
     dynamics_qp.dynamics(payload_tree, filter_.rotation, joints, filter_.velocity, motion)
     _locate(points, motion, base, base_velocity, memory)
     if memory.com_above_pelvis == 0.0:
@@ -257,7 +257,7 @@ def _tick(tree, payload_tree, points, gains, gait, tuning, target, joints, joint
                 tasks.foot_acceleration[side, i] = walk.foot_acceleration[i]
             _set_heading_rotation(tasks.foot_rotation[side], walk.foot_yaw, 0.0)
     _set_hand_tasks(points, tuning, target, walk, tasks, memory, motion, base, base_velocity, dt)
-    status = dynamics_qp.solve(payload_tree, points, gains, tasks, motion, filter_.rotation, joints, filter_.velocity, out)
+    status = dynamics_qp.solve_for_motion(payload_tree, points, gains, tasks, motion, joints, filter_.velocity, out)
     memory.status = status
     if status == dynamics_qp.FAILED:
         return status

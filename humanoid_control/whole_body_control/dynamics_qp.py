@@ -608,6 +608,13 @@ def _satisfy_inequalities(gains, points, tasks, motion, out, forces):
 
 @numba.njit(**JIT)
 def solve(tree, points, gains, tasks, motion, base_rotation, joints, velocity, out):
+    """`solve_for_motion` after filling `motion` for a base rotation (3, 3) world_from_base."""
+    dynamics(tree, base_rotation, joints, velocity, motion)
+    return solve_for_motion(tree, points, gains, tasks, motion, joints, velocity, out)
+
+
+@numba.njit(**JIT)
+def solve_for_motion(tree, points, gains, tasks, motion, joints, velocity, out):
     """Accelerations, contact forces and joint torques for one tick.
 
     Args:
@@ -615,8 +622,7 @@ def solve(tree, points, gains, tasks, motion, base_rotation, joints, velocity, o
         points: `BODY_POINTS` record.
         gains: `GAINS` record.
         tasks: `TASKS` record; positions relative to the base's origin, world axes.
-        motion: `MOTION` record, filled here.
-        base_rotation: (3, 3) world_from_base.
+        motion: `MOTION` record, filled by `rigid_body.dynamics` with the same tree, joints and velocity.
         joints: (29,) rad.
         velocity: (35,) as in `rigid_body.dynamics`.
         out: `SOLUTION` record.
@@ -624,7 +630,6 @@ def solve(tree, points, gains, tasks, motion, base_rotation, joints, velocity, o
     Returns:
         SOLVED; RELAXED if a limit had to be left violated; FAILED if there is no usable answer.
     """
-    dynamics(tree, base_rotation, joints, velocity, motion)
     error, point, twist, drift, rotation = np.empty(3), np.empty(3), np.empty(6), np.empty(6), np.empty((3, 3))
     _assemble(tree, points, gains, tasks, motion, joints, velocity, out, error, point, twist, drift, rotation)
     forces = _map_forces(tree, points, tasks, motion, out, point)
