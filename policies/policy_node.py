@@ -20,7 +20,7 @@ from vision_msgs.msg import Detection3DArray
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
 from humanoid_control.nodes.factory_file import DESCRIPTION, find_factory
 from humanoid_control.nodes.health import ERROR, OK, WARN
-from humanoid_control.nodes.managed_node import ManagedNode, start
+from humanoid_control.nodes.life_cycle import ManagedNode, start
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node

@@ -35,7 +35,7 @@ class Mission:
             return self.blocked
         for name in (order.tote, order.on):
             if name in self._lost:
-                return f"nobody knows where {name} is since {self._lost[name]}; put it back and call /resume"
+                return f"nobody knows where {name} is since {self._lost[name]}; put it back and call /confirm_floor"
         try:
             check_order(self.factory, order, self.placements)
         except OrderError as error:
@@ -69,7 +69,7 @@ class Mission:
         if done:
             self.placements[order.tote] = self._place
         elif in_hands:
-            self.blocked = f"{order.tote} is still in the robot's hands ({reason}); take it, put it back and call /resume"
+            self.blocked = f"{order.tote} is still in the robot's hands ({reason}); take it, put it back and call /confirm_floor"
         elif has_moved:
             self._lost[order.tote] = f"its order failed ({reason})"
 

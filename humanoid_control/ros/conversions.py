@@ -7,17 +7,28 @@ the messages themselves do not, and an array of another length would end the pro
 from __future__ import annotations
 
 import math
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Twist, Vector3
-from humanoid_interfaces import msg
 from std_msgs.msg import Header
 
-from humanoid_control.errors import HumanoidControlError, RobotError, TargetError
+from humanoid_control.errors import HumanoidControlError, OrderError, RobotError, TargetError
+from humanoid_control.mission.factory import Order
 from humanoid_control.types import (
-    FRAME_ODOM, SIDES, TARGET_FRAMES, BaseEstimate, ControlStatus, ImuSample, JointCommand, RobotState, WholeBodyTarget)
+    FRAME_ODOM,
+    SIDES,
+    TARGET_FRAMES,
+    BaseEstimate,
+    ControlStatus,
+    ImuSample,
+    JointCommand,
+    RobotState,
+    WholeBodyTarget,
+)
+from humanoid_interfaces import msg
 
 # Senders round to float32 at worst; what is further off is no quaternion but a mistake.
 _QUATERNION_NORM_TOLERANCE = 1e-3
@@ -64,7 +75,8 @@ def robot_state_from_message(message: msg.RobotState) -> RobotState:
     return RobotState(
         stamp_s=time_from_message(message.header.stamp),
         pelvis_imu=ImuSample(**{name: getattr(message, f"imu_{name}") for name in _IMU_FIELDS}),
-        **{name: getattr(message, name) for name in _STATE_FIELDS})
+        **{name: getattr(message, name) for name in _STATE_FIELDS},
+    )
 
 
 _COMMAND_FIELDS = ("positions", "velocities", "torques", "kp", "kd", "gripper_openings", "gripper_forces")
@@ -87,8 +99,9 @@ def joint_command_from_message(message: msg.JointCommand) -> JointCommand:
         RobotError: something in it is not finite.
     """
     _check_finite(message, _COMMAND_FIELDS, RobotError)
-    return JointCommand(stamp_s=time_from_message(message.header.stamp),
-                        **{name: getattr(message, name) for name in _COMMAND_FIELDS})
+    return JointCommand(
+        stamp_s=time_from_message(message.header.stamp), **{name: getattr(message, name) for name in _COMMAND_FIELDS}
+    )
 
 
 _ESTIMATE_FIELDS = ("position", "orientation", "linear_velocity", "angular_velocity", "foot_forces")
@@ -118,7 +131,8 @@ def base_estimate_from_message(message: msg.BaseEstimate) -> BaseEstimate:
         stamp_s=time_from_message(message.header.stamp),
         covariance=message.covariance.reshape(6, 6),
         contacts=np.array(message.contacts, bool),
-        **{name: getattr(message, name) for name in _ESTIMATE_FIELDS})
+        **{name: getattr(message, name) for name in _ESTIMATE_FIELDS},
+    )
 
 
 def control_status_to_message(status: ControlStatus, estimate: BaseEstimate) -> msg.ControlStatus:
@@ -133,15 +147,21 @@ def control_status_to_message(status: ControlStatus, estimate: BaseEstimate) -> 
         reason=status.reason,
         step_count=int(status.step_count),
         contacts=_to_flags(estimate.contacts),
-        base_position_stddev=math.sqrt(max(0.0, np.linalg.eigvalsh(estimate.covariance[:3, :3])[-1])))
+        base_position_stddev=math.sqrt(max(0.0, np.linalg.eigvalsh(estimate.covariance[:3, :3])[-1])),
+    )
     return _fill(message, {"payload_masses": status.payload_masses, "hand_errors": status.hand_errors}, RobotError)
 
 
 def control_status_from_message(message: msg.ControlStatus) -> ControlStatus:
     """What control is doing, of a message."""
     return ControlStatus(
-        stamp_s=time_from_message(message.header.stamp), mode=message.mode, reason=message.reason,
-        payload_masses=message.payload_masses, hand_errors=message.hand_errors, step_count=message.step_count)
+        stamp_s=time_from_message(message.header.stamp),
+        mode=message.mode,
+        reason=message.reason,
+        payload_masses=message.payload_masses,
+        hand_errors=message.hand_errors,
+        step_count=message.step_count,
+    )
 
 
 def whole_body_target_to_message(target: WholeBodyTarget) -> msg.WholeBodyTarget:
@@ -152,19 +172,24 @@ def whole_body_target_to_message(target: WholeBodyTarget) -> msg.WholeBodyTarget
     """
     for name, shape in _TARGET_SHAPES.items():
         if np.shape(getattr(target, name)) != shape:
-            raise TargetError(f"whole-body target: {name} has shape {np.shape(getattr(target, name))}; "
-                              f"it must be {shape}")
+            raise TargetError(
+                f"whole-body target: {name} has shape {np.shape(getattr(target, name))}; it must be {shape}"
+            )
     message = msg.WholeBodyTarget(
         header=make_header(target.stamp_s, target.frame),
         base_velocity=_to_vector(target.base_velocity),
         hand_poses=[pose_to_message(pose) for pose in target.hand_poses],
         hand_active=_to_flags(target.hand_active),
-        hand_velocities=[Twist(linear=_to_vector(velocity[:3]), angular=_to_vector(velocity[3:]))
-                         for velocity in target.hand_velocities],
+        hand_velocities=[
+            Twist(linear=_to_vector(velocity[:3]), angular=_to_vector(velocity[3:]))
+            for velocity in target.hand_velocities
+        ],
         torso_pitch=float(target.torso_pitch),
-        pelvis_height=float(target.pelvis_height))
-    return _fill(message, {"gripper_openings": target.gripper_openings, "gripper_forces": target.gripper_forces},
-                 TargetError)
+        pelvis_height=float(target.pelvis_height),
+    )
+    return _fill(
+        message, {"gripper_openings": target.gripper_openings, "gripper_forces": target.gripper_forces}, TargetError
+    )
 
 
 _TARGET_SHAPES = {"base_velocity": (3,), "hand_poses": (2, 7), "hand_active": (2,), "hand_velocities": (2, 6)}
@@ -178,28 +203,78 @@ def whole_body_target_from_message(message: msg.WholeBodyTarget) -> WholeBodyTar
             quaternion. What is out of the robot's reach or speed is for control to judge.
     """
     if message.header.frame_id not in TARGET_FRAMES:
-        raise TargetError(f"whole-body target: header.frame_id is '{message.header.frame_id}'; "
-                          f"it must be {' or '.join(map(repr, TARGET_FRAMES))}")
+        raise TargetError(
+            f"whole-body target: header.frame_id is '{message.header.frame_id}'; "
+            f"it must be {' or '.join(map(repr, TARGET_FRAMES))}"
+        )
     target = WholeBodyTarget(
         stamp_s=time_from_message(message.header.stamp),
         frame=message.header.frame_id,
         base_velocity=_from_vector(message.base_velocity),
         hand_poses=np.array([pose_from_message(pose) for pose in message.hand_poses]),
         hand_active=np.array(message.hand_active, bool),
-        hand_velocities=np.array([[*_from_vector(twist.linear), *_from_vector(twist.angular)]
-                                  for twist in message.hand_velocities]),
+        hand_velocities=np.array(
+            [[*_from_vector(twist.linear), *_from_vector(twist.angular)] for twist in message.hand_velocities]
+        ),
         torso_pitch=message.torso_pitch,
         pelvis_height=message.pelvis_height,
         gripper_openings=message.gripper_openings,
-        gripper_forces=message.gripper_forces)
-    _check_finite(target, ("base_velocity", "hand_poses", "hand_velocities", "torso_pitch", "pelvis_height",
-                           "gripper_openings", "gripper_forces"), TargetError)
+        gripper_forces=message.gripper_forces,
+    )
+    _check_finite(
+        target,
+        (
+            "base_velocity",
+            "hand_poses",
+            "hand_velocities",
+            "torso_pitch",
+            "pelvis_height",
+            "gripper_openings",
+            "gripper_forces",
+        ),
+        TargetError,
+    )
     for side, pose, active in zip(SIDES, target.hand_poses, target.hand_active):
         norm = float(np.linalg.norm(pose[3:]))
         if active and abs(norm - 1.0) > _QUATERNION_NORM_TOLERANCE:
-            raise TargetError(f"whole-body target: the {side} hand's orientation {pose[3:].tolist()} has norm "
-                              f"{norm:.4g}; normalise the quaternion (x, y, z, w)")
+            raise TargetError(
+                f"whole-body target: the {side} hand's orientation {pose[3:].tolist()} has norm "
+                f"{norm:.4g}; normalise the quaternion (x, y, z, w)"
+            )
     return target
+
+
+def order_to_message(order: Order, order_id: str = "") -> msg.Order:
+    """The message of an order."""
+    return msg.Order(
+        order_id=order_id,
+        tote=order.tote,
+        to=order.to,
+        shelf=-1 if order.shelf is None else order.shelf,
+        on=order.on or "",
+        at=[] if order.at is None else list(map(float, order.at)),
+    )
+
+
+def order_from_message(message: msg.Order) -> Order:
+    """The order of a message; whether there is such a tote or station is for the mission to judge.
+
+    Raises:
+        OrderError: a value is none at all.
+    """
+    values = {
+        "tote": message.tote,
+        "to": message.to,
+        "shelf": None if message.shelf == -1 else message.shelf,
+        "on": message.on or None,
+        "at": tuple(message.at) or None,
+    }
+    try:
+        return Order(**values)
+    except ValueError as error:  # pydantic's own error is one
+        first = getattr(error, "errors", lambda: [{"loc": ("?",), "msg": str(error)}])()[0]
+        name = first["loc"][0] if first["loc"] else "?"
+        raise OrderError(f"order.{name}: is {values.get(name)!r}; {first['msg']}") from None
 
 
 def pose_to_message(pose: np.ndarray) -> Pose:
