@@ -59,7 +59,7 @@ def run_jobs(make_worker: Callable[..., Callable], arguments: tuple, jobs: Itera
             for connection in wait(list(busy)):
                 try:
                     kind, value = connection.recv()
-                except EOFError:
+                except (EOFError, ConnectionError):
                     raise WorkerError(_obituary(processes[connection], busy[connection])) from None
                 if kind == "error":
                     raise HumanoidControlError(value)

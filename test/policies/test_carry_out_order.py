@@ -1,0 +1,168 @@
+"""The scripted policy: what it refuses, and how real episodes in the in-process runtime end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from humanoid_control.errors import OrderError
+from humanoid_control.mission.factory import Order, Randomise, RobotPlace
+from perception.poses import PoseSet
+from policies.evaluation.episode_record import EpisodeWatch, record_episode
+from policies.policy import FAILED, RUNNING
+from policies.runtime import SimulatedFloor, make_policy, run_episode
+from policies.scripted import carry_out_order
+
+
+@pytest.fixture
+def policy(model):
+    return make_policy("scripted", model)
+
+
+def act_for(policy, onlooker, seconds: float, *, with_poses: bool = True):
+    outputs = []
+    for tick in range(round(seconds / policy.period_s)):
+        outputs.append(policy.act(onlooker.observe(tick * policy.period_s, with_poses=with_poses)))
+    return outputs
+
+
+# --- what is refused, without a simulation ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order, named", [
+    (Order(tote="t9", to="outfeed"), "t9"),
+    (Order(tote="t1", to="nowhere"), "nowhere"),
+    (Order(tote="t1", to="outfeed", on="t9"), "t9"),
+])  # fmt: skip
+def test_an_order_for_what_is_not_there_is_refused_by_name(policy, line_side, order, named):
+    with pytest.raises(OrderError, match=named):
+        policy.reset(line_side, order)
+
+
+def test_without_poses_it_stands_and_then_says_what_is_missing(policy, onlooker, line_side):
+    policy.reset(line_side, line_side.orders[0])
+    outputs = act_for(policy, onlooker, 6.0, with_poses=False)
+    assert outputs[0].outcome == RUNNING and outputs[-1].outcome == FAILED
+    assert "no pose" in outputs[-1].detail and "t1" in outputs[-1].detail
+    assert all(not output.targets[0].base_velocity.any() for output in outputs)
+
+
+def test_a_tote_never_seen_is_not_walked_to(policy, onlooker, line_side):
+    policy.reset(line_side, line_side.orders[0])
+    onlooker.sees_totes = False
+    outputs = act_for(policy, onlooker, 6.0)
+    assert outputs[-1].outcome == FAILED and "t1" in outputs[-1].detail
+    assert all(not output.targets[0].base_velocity.any() for output in outputs)
+
+
+def test_a_failed_order_stays_failed_and_stands(policy, onlooker, line_side):
+    policy.reset(line_side, line_side.orders[0])
+    onlooker.sees_totes = False
+    act_for(policy, onlooker, 6.0)
+    onlooker.sees_totes = True
+    for output in act_for(policy, onlooker, 1.0):
+        assert output.outcome == FAILED and not output.targets[0].base_velocity.any()
+
+
+def test_it_walks_to_a_tote_it_sees_and_says_so(make_onlooker, policy, line_side):
+    onlooker = make_onlooker( line_side.model_copy(update={"robot": RobotPlace(start=(0.0, -1.5, 0.5))}))
+    policy.reset(line_side, line_side.orders[0])
+    outputs = act_for(policy, onlooker, 0.5)
+    assert outputs[-1].outcome == RUNNING and outputs[-1].subtask == "approach"
+    assert "t1" in outputs[-1].reason and 0.0 <= outputs[-1].progress < 0.5
+    target = outputs[-1].targets[0]
+    assert target.stamp_s == pytest.approx(0.48)
+    assert np.linalg.norm(target.base_velocity) > 0.1
+
+
+def test_a_new_order_forgets_how_the_last_one_ended(policy, onlooker, line_side):
+    policy.reset(line_side, line_side.orders[0])
+    onlooker.sees_totes = False
+    act_for(policy, onlooker, 6.0)
+    onlooker.sees_totes = True
+    policy.reset(line_side, line_side.orders[0])
+    assert act_for(policy, onlooker, 0.1)[-1].outcome == RUNNING
+
+
+# --- episodes in the simulation -----------------------------------------------------------------------------------
+
+
+class SeenEnough(Exception):
+    """Ends an episode once it has shown what it should."""
+
+
+def put_tote(floor: SimulatedFloor, name: str, moved_by: np.ndarray) -> None:
+    """Moves a tote by hand, (3,) m in the map, and leaves it at rest."""
+    data, model = floor.robot.data, floor.robot.scene
+    joint = model.body(floor.world.tote_bodies[name]).jntadr[0]
+    position, velocity = model.jnt_qposadr[joint], model.jnt_dofadr[joint]
+    data.qpos[position : position + 3] += moved_by
+    data.qvel[velocity : velocity + 6] = 0.0
+
+
+def test_a_whole_order_is_carried_out(whole_episode):
+    """The demo's order, everything of `randomise` drawn, the estimator in the loop."""
+    record = whole_episode
+    assert record["success"], record["orders"]
+    (order,) = record["orders"]
+    assert {"reach", "grip", "carry", "set_down", "let_go"} <= set(order["durations_s"])
+    assert 10.0 < order["time_s"] < 90.0
+    assert sum(order["durations_s"].values()) == pytest.approx(order["time_s"], abs=0.1)
+    assert 2.0 < record["walked_m"] < 10.0
+    assert record["drift_m"] < 0.1 * record["walked_m"]
+
+
+def test_a_missed_grip_is_noticed_and_tried_again(model, line_side):
+    """Somebody pushes the tote away from the hands that reach for it: they close on nothing, let go, and grip anew."""
+    near_the_edge = line_side.totes[0].model_copy(update={"at": (-0.13, 0.0, 0.0)})
+    factory = line_side.model_copy(update={"totes": (near_the_edge,), "randomise": Randomise()})
+    seen, moved = [], False
+
+    def meddle(floor, loop, output):
+        nonlocal moved
+        if output is None:
+            return
+        if not seen or seen[-1] != output.subtask:
+            seen.append(output.subtask)
+        if output.subtask == "reach" and not moved:
+            moved = True
+            put_tote(floor, "t1", np.array([0.12, 0.0, 0.0]))
+        if moved and seen.count("lift") and output.subtask == "step_back":
+            raise SeenEnough
+
+    watch = EpisodeWatch(meddle)
+    with pytest.raises(SeenEnough):
+        result = run_episode(model, factory, 0, policy=make_policy("scripted", model), on_tick=watch)
+        raise AssertionError(f"ended before it held the tote: {result.orders}, after {seen}")
+    assert seen.count("reach") == 2 and "let_go" in seen and seen[-2:] == ["lift", "step_back"]
+    assert watch.timelines[0].retries == 1
+    assert "missed the grip" in watch.timelines[0].problem
+
+
+def test_a_tote_taken_away_ends_the_order_with_a_reason(model, line_side, monkeypatch):
+    """It goes out of sight before the hands are there, and it is not where it was: one try, then a plain failure."""
+    monkeypatch.setattr(carry_out_order, "MAX_TRIES", 1)
+    taken = False
+    make_source = SimulatedFloor.pose_source
+
+    class Blinkered:
+        def __init__(self, source):
+            self._source = source
+
+        def read(self) -> PoseSet:
+            poses = self._source.read()
+            return PoseSet(poses.stamp_s, {} if taken else poses.totes, poses.surfaces, poses.people)
+
+    monkeypatch.setattr(SimulatedFloor, "pose_source", lambda floor, rung: Blinkered(make_source(floor, rung)))
+
+    def take_away(floor, loop, output):
+        nonlocal taken
+        if output is not None and output.subtask == "reach" and not taken:
+            taken = True
+            put_tote(floor, "t1", np.array([0.10, 0.30, 0.0]))
+
+    record = record_episode(model, line_side, 3, policy=make_policy("scripted", model), poses="oracle", listeners=(take_away,))
+    (order,) = record["orders"]
+    assert taken and not order["done"]
+    assert order["reason"] == "gave_up" and order["detail"]
+    assert not order["control_stop"]

@@ -1,0 +1,107 @@
+"""Where hands go on a tote, and how the body stands for it: properties of geometry and kinematics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pinocchio as pin
+import pytest
+
+from humanoid_control.errors import SolverError
+from humanoid_control.mission.load_carriers import GRIP_LIP_DEPTH, LIP_THICKNESS, LOAD_CARRIERS
+from humanoid_control.transforms import planar
+from humanoid_control.whole_body_control.controller import standing_posture
+from policies.scripted.grips import (
+    STANCE_DISTANCE, UPRIGHT, HandKinematics, PosturePlanner, grip_opening, hand_in_tote, tote_from_hands,
+)  # fmt: skip
+
+CARRIERS = list(LOAD_CARRIERS.values())
+MIRROR = np.diag([1.0, -1.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def planner(model):
+    return PosturePlanner(model)
+
+
+def hands_for(carrier, tote_height: float, *, ahead: float = STANCE_DISTANCE):
+    tote = planar(ahead, 0.0, 0.0, tote_height)
+    return tuple(tote @ hand_in_tote(carrier, side) for side in (0, 1))
+
+
+@pytest.mark.parametrize("carrier", CARRIERS, ids=lambda c: c.kind)
+def test_hands_grip_both_lips_and_mirror_each_other(carrier):
+    left, right = hand_in_tote(carrier, 0), hand_in_tote(carrier, 1)
+    np.testing.assert_allclose(right[:3, 3], MIRROR @ left[:3, 3], atol=1e-12)
+    for hand, sign in ((left, 1), (right, -1)):
+        x, y, z = hand[:3, 3]
+        assert carrier.height - LIP_THICKNESS < z < carrier.height  # between the lip's faces
+        assert carrier.length / 2 - GRIP_LIP_DEPTH < sign * y < carrier.length / 2 + 0.02  # at the lip, off the wall
+        assert abs(x) < carrier.width / 2  # on the side, not at a corner
+        approach = hand[:3, 0]
+        assert approach[0] > 0.5 and -sign * approach[1] > 0.5  # comes from the robot's side, towards the tote
+        np.testing.assert_allclose(np.abs(hand[:3, 1]), [0, 0, 1], atol=1e-12)  # one finger above, one below
+        np.testing.assert_allclose(hand[:3, :3].T @ hand[:3, :3], np.eye(3), atol=1e-12)
+        assert np.linalg.det(hand[:3, :3]) == pytest.approx(1.0)
+
+
+def test_points_off_the_grip_lie_where_they_are_said_to():
+    carrier = CARRIERS[0]
+    for side, sign in ((0, 1.0), (1, -1.0)):
+        off = hand_in_tote(carrier, side, outward=0.1, backward=0.2, up=0.05)[:3, 3] - hand_in_tote(carrier, side)[:3, 3]
+        np.testing.assert_allclose(off, [-0.2, sign * 0.1, 0.05], atol=1e-12)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS, ids=lambda c: c.kind)
+def test_a_lip_between_the_pads_is_told_from_a_closed_and_an_open_hand(carrier):
+    low, high = grip_opening(carrier)
+    assert 0.002 < low < LIP_THICKNESS < high < 0.05
+
+
+@pytest.mark.parametrize("carrier", CARRIERS, ids=lambda c: c.kind)
+def test_every_height_totes_are_handled_at_has_a_posture(planner, carrier):
+    for height in (0.40, 0.55, 0.70, 0.85, 1.00):
+        posture = planner.plan(hands_for(carrier, height))
+        assert 0.35 <= posture.pelvis_height <= 0.80 and -0.3 <= posture.torso_pitch <= 1.2
+
+
+def test_low_totes_are_bent_and_squatted_for(planner):
+    low, high = planner.plan(hands_for(CARRIERS[0], 0.42)), planner.plan(hands_for(CARRIERS[0], 0.85))
+    assert low.pelvis_height < high.pelvis_height - 0.03
+    assert low.torso_pitch > high.torso_pitch + 0.1
+
+
+def test_a_tote_out_of_reach_is_refused(planner):
+    with pytest.raises(SolverError):
+        planner.plan(hands_for(CARRIERS[0], 0.7, ahead=1.5))
+
+
+def test_a_posture_does_not_depend_on_what_was_planned_before(model, planner):
+    for height in (0.45, 0.95):
+        planner.plan(hands_for(CARRIERS[1], height))
+    assert planner.plan(hands_for(CARRIERS[0], 0.7)) == PosturePlanner(model).plan(hands_for(CARRIERS[0], 0.7))
+
+
+def test_postures_blend_from_one_to_the_other():
+    there = type(UPRIGHT)(0.6, 0.8)
+    assert UPRIGHT.towards(there, 0.0) == UPRIGHT
+    halfway = UPRIGHT.towards(there, 0.5)
+    assert halfway.pelvis_height == pytest.approx(0.66) and halfway.torso_pitch == pytest.approx(0.4)
+
+
+def test_hands_by_the_encoders_are_pinocchios(model):
+    kinematics = HandKinematics(model)
+    random = np.random.default_rng(3)
+    data = model.pinocchio_model.createData()
+    for _ in range(5):
+        joints = standing_posture(model) + random.uniform(-0.2, 0.2, 29)
+        hands = kinematics.base_from_hands(joints)
+        pin.framesForwardKinematics(model.pinocchio_model, data, np.concatenate([[0, 0, 0, 0, 0, 0, 1.0], joints]))
+        for hand, frame in zip(hands, ("l_gripper", "r_gripper")):
+            np.testing.assert_allclose(hand, data.oMf[model.pinocchio_model.getFrameId(frame)].homogeneous, atol=1e-12)
+
+
+def test_a_held_tote_is_found_again_from_the_hands():
+    tote = planar(0.4, 0.1, 0.3, 0.8)
+    hands = hands_for(CARRIERS[0], 0.8)
+    for held, hand in zip(tote_from_hands(tote, hands), hands):
+        np.testing.assert_allclose(tote @ held, hand, atol=1e-12)
