@@ -22,6 +22,9 @@ MODULES = (
     "humanoid_control.rigid_body",
     "humanoid_control.self_collision",
     "humanoid_control.inverse_kinematics",
+    "humanoid_control.robots.command_checks",
+    "humanoid_control.safety",
+    "humanoid_control.control_loop",
 )
 
 

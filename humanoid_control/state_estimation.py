@@ -225,6 +225,14 @@ def update(tree, noise, imu_offset, points, foot_bodies, quaternion, gyro, speci
         f.velocity[i] = f.base_velocity[i]
 
 
+@numba.njit(**JIT)
+def _update_on_arrays(records, imu_offset, points, foot_bodies, quaternion, gyro, specific_force, joints, joint_velocities,
+                      torques, acceleration, planned, dt):  # fmt: skip
+    """`update` on arrays of one record each: handing numba a record itself costs 2 to 10 us."""
+    update(records[0][0], records[1][0], imu_offset, points, foot_bodies, quaternion, gyro, specific_force, joints,
+           joint_velocities, torques, acceleration, planned, dt, records[2][0], records[3][0])  # fmt: skip
+
+
 class StateEstimator:
     """The filter and its memory.
 
@@ -248,6 +256,7 @@ class StateEstimator:
         self._bodies = np.array([s.body for s in soles])
         self._motion = motion_record()
         self.record = np.zeros(1, FILTER)[0]
+        self._records = tuple(r.base for r in (self._tree, self._noise, self._motion, self.record))
 
     def update(self, state: RobotState, acceleration: np.ndarray, planned_contacts: np.ndarray) -> None:
         """Takes one state in.
@@ -261,9 +270,9 @@ class StateEstimator:
         dt = state.stamp_s - float(record["stamp"]) if record["started"] else 0.0
         record["stamp"] = state.stamp_s
         imu = state.pelvis_imu
-        update(self._tree, self._noise, self._imu_offset, self._points, self._bodies, imu.orientation,
-               imu.angular_velocity, imu.linear_acceleration, state.joint_positions, state.joint_velocities,
-               state.joint_torques, acceleration, planned_contacts, dt, self._motion, record)  # fmt: skip
+        _update_on_arrays(self._records, self._imu_offset, self._points, self._bodies, imu.orientation,
+                          imu.angular_velocity, imu.linear_acceleration, state.joint_positions, state.joint_velocities,
+                          state.joint_torques, acceleration, planned_contacts, dt)  # fmt: skip
 
     def estimate(self, orientation: np.ndarray, gyro: np.ndarray) -> BaseEstimate:
         """The newest estimate as a value of its own.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from humanoid_control.rigid_body import GRAVITY, JIT, JOINTS, motion_record, point_columns, point_position, tree_record
+from humanoid_control.rigid_body import GRAVITY, JIT, JOINTS, motion_record, point_columns, point_position, rotation_from_quaternion, tree_record
 from humanoid_control.robot_model import ARM_JOINTS, LEG_JOINTS, WAIST_JOINTS, RobotModel
 from humanoid_control.state_estimation import StateEstimator
 from humanoid_control.types import FRAME_ODOM, BaseEstimate, JointCommand, RobotState, WholeBodyTarget
@@ -274,6 +274,34 @@ def _tick(tree, payload_tree, points, gains, gait, tuning, target, joints, joint
     return status
 
 
+@numba.njit(**JIT)
+def _tick_on_arrays(records, joints, joint_velocities, torques, dt):
+    """`_tick` on arrays of one record each.
+
+    Handing numba a record itself costs 2 to 10 us each: NumPy then describes its layout in text, every time.
+    """
+    return _tick(records[0][0], records[1][0], records[2][0], records[3][0], records[4][0], records[5][0], records[6][0],
+                 joints, joint_velocities, torques, records[7][0], records[8][0], records[9][0], records[10][0],
+                 records[11][0], records[12][0], dt)  # fmt: skip
+
+
+@numba.njit(**JIT)
+def _take_target(target_record, in_odom, base_velocity, hand_active, hand_poses, hand_velocities, torso_pitch, pelvis_height):
+    target = target_record[0]
+    target.in_odom = 1 if in_odom else 0
+    target.torso_pitch = torso_pitch
+    target.pelvis_height = pelvis_height
+    for i in range(3):
+        target.base_velocity[i] = base_velocity[i]
+    for side in range(2):
+        target.hand_active[side] = 1 if hand_active[side] else 0
+        for i in range(3):
+            target.hand_position[side, i] = hand_poses[side, i]
+        for i in range(6):
+            target.hand_velocity[side, i] = hand_velocities[side, i]
+        rotation_from_quaternion(hand_poses[side, 3:], target.hand_rotation[side])
+
+
 class WholeBodyController:
     """Turns states and targets into motor commands, one tick at a time.
 
@@ -311,6 +339,14 @@ class WholeBodyController:
         # Stiffness and damping around the integrated references; the solver's torque is fed forward.
         self.kp = np.full(JOINTS, 50.0)
         self.kd = np.full(JOINTS, 2.0)
+        self._records = tuple(
+            record.base for record in (
+                self._tree, self._payload_tree, self._points, self.gains, self.gait, self.tuning, self._target,
+                self.estimator.record, self.walk, self.tasks, self.motion, self.memory, self.solution,
+            )
+        )  # fmt: skip
+        self._acceleration, self._contact = self.solution["acceleration"], self.walk["contact"]
+        self._both_feet = np.ones(2, np.int64)
         self._last_target: WholeBodyTarget | None = None
         self._last_stamp: float | None = None
 
@@ -319,16 +355,8 @@ class WholeBodyController:
         if target is self._last_target:
             return
         self._last_target = target
-        t = self._target
-        t["in_odom"] = target.frame == FRAME_ODOM
-        t["base_velocity"] = target.base_velocity
-        t["hand_active"] = target.hand_active
-        t["hand_velocity"] = target.hand_velocities
-        t["torso_pitch"] = target.torso_pitch
-        t["pelvis_height"] = target.pelvis_height
-        for side in (0, 1):
-            t["hand_position"][side] = target.hand_poses[side, :3]
-            _rotation(target.hand_poses[side, 3:], t["hand_rotation"][side])
+        _take_target(self._records[6], target.frame == FRAME_ODOM, target.base_velocity, target.hand_active, target.hand_poses,
+                     target.hand_velocities, float(target.torso_pitch), float(target.pelvis_height))  # fmt: skip
         self._gripper_openings = target.gripper_openings
         self._gripper_forces = target.gripper_forces
 
@@ -340,8 +368,8 @@ class WholeBodyController:
 
     def estimate(self, state: RobotState, dt: float) -> None:
         """Updates the state estimate with a new measurement."""
-        self.estimator.update(state, self.solution["acceleration"], self.walk["contact"] if self._last_stamp is not None
-                              else np.ones(2, np.int64))  # fmt: skip
+        contact = self._contact if self._last_stamp is not None else self._both_feet
+        self.estimator.update(state, self._acceleration, contact)
         self._last_stamp = state.stamp_s
 
     def step(self, state: RobotState, dt: float) -> tuple[JointCommand, int]:
@@ -355,9 +383,7 @@ class WholeBodyController:
         for side in (0, 1):  # something thicker than nothing between fingers that are told to close
             closing = self._gripper_openings[side] < openings[side] - 0.003
             self.memory["holding"][side] = closing and 0.008 < openings[side] < 0.06
-        status = _tick(self._tree, self._payload_tree, self._points, self.gains, self.gait, self.tuning, self._target,
-                       state.joint_positions, state.joint_velocities, state.joint_torques, self.estimator.record, self.walk,
-                       self.tasks, self.motion, self.memory, self.solution, dt)  # fmt: skip
+        status = _tick_on_arrays(self._records, state.joint_positions, state.joint_velocities, state.joint_torques, dt)
         memory = self.memory
         command = JointCommand(
             stamp_s=state.stamp_s,
@@ -374,11 +400,3 @@ class WholeBodyController:
     def base_estimate(self, state: RobotState) -> BaseEstimate:
         """The estimate as a value of its own."""
         return self.estimator.estimate(state.pelvis_imu.orientation, state.pelvis_imu.angular_velocity)
-
-
-def _rotation(quaternion: np.ndarray, out: np.ndarray) -> None:
-    """out (3, 3) := rotation of a quaternion xyzw (4,)."""
-    x, y, z, w = quaternion
-    out[0] = 1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)
-    out[1] = 2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)
-    out[2] = 2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)
