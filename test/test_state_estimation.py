@@ -61,9 +61,9 @@ def walk(model):
     return Walk(model, seed=3)
 
 
-def test_drifts_less_than_five_centimetres_a_metre_and_not_in_height(walk):
+def test_drifts_less_than_15_millimetres_a_metre_and_not_in_height(walk):
     drift, height = walk.drift_per_metre()
-    assert drift < 0.05
+    assert drift < 0.015
     assert height < 0.02
 
 

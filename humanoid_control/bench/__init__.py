@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 from humanoid_control.bench.report import Report
 from humanoid_control.errors import ConfigurationError
 
 BENCHES = ("ik", "control", "sim", "push")
+OPTIONS = ("n", "seed", "workers", "case")
 
 
 def available() -> tuple[str, ...]:
@@ -29,21 +32,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the rows to a file")
     parser.add_argument("--quick", action="store_true", help="fewer samples: to see that it runs, not to quote")
+    parser.add_argument("--n", metavar="N", type=int, help="push: how many in each row")
+    parser.add_argument("--seed", metavar="S", type=int, help="push: of all that is drawn")
+    parser.add_argument("--workers", metavar="W", type=int, help="push: processes (default: one for each core)")
+    parser.add_argument("--case", metavar="ROW", help="push: one row only")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs what was asked and prints its table; 0 on success.
 
     Raises:
-        ConfigurationError: if the JSON file cannot be written, or `all` was asked together with `--json`.
+        ConfigurationError: if the JSON file cannot be written, `all` was asked together with `--json`, or an option is not
+            one of the benchmark's or out of its range.
     """
     names = available() if args.what == "all" else (args.what,)
     if args.json and len(names) > 1:
         raise ConfigurationError("--json takes the rows of one benchmark; name it instead of 'all'.")
     for name in names:
         report = Report(name)
-        importlib.import_module(f"{__name__}.{name}").run(report, quick=args.quick)
+        bench = importlib.import_module(f"{__name__}.{name}")
+        bench.run(report, quick=args.quick, **_options_for(bench.run, name, args))
         report.print()
         if args.json:
             report.write(args.json)
     return 0
+
+
+def _options_for(call: Callable[..., None], name: str, args: argparse.Namespace) -> dict[str, object]:
+    """The options that were given, if the benchmark takes them."""
+    given = {option: getattr(args, option, None) for option in OPTIONS}
+    given = {option: value for option, value in given.items() if value is not None}
+    known = inspect.signature(call).parameters
+    for option in given:
+        if option not in known:
+            raise ConfigurationError(f"bench {name} has no option --{option}.")
+    return given

@@ -131,11 +131,11 @@ class Stopwatch:
             c.gait, walk, memory["com"], memory["com_velocity"], memory["soles"], memory["soles_yaw"], memory["ankles"],
             memory["touching"], memory["velocity"], 0.68, 0.0, 0.004))  # fmt: skip
         assemble = lambda: dynamics_qp._assemble(tree, points, c.gains, tasks, motion, state.joint_positions, velocity, out,
-                                                 *self._scratch)  # noqa: E731 # fmt: skip
+                                                 *self._scratch)  # fmt: skip
         found["QP, tasks to normal equations"] = _quickest(assemble)
         forces = dynamics_qp._map_forces(tree, points, tasks, motion, out, self._scratch[1])
-        factor = lambda: dynamics_qp._invert_hessian(out)  # noqa: E731
-        project = lambda: dynamics_qp._project(c.gains, motion, out, forces)  # noqa: E731
+        factor = lambda: dynamics_qp._invert_hessian(out)
+        project = lambda: dynamics_qp._project(c.gains, motion, out, forces)
         found["QP, invert and project"] = _quickest(factor) + _quickest(project)
         found["QP, inequalities"] = _quickest(
             lambda: dynamics_qp._satisfy_inequalities(c.gains, points, tasks, motion, out, forces), project)  # fmt: skip

@@ -9,7 +9,6 @@ of a cycle. It is survived if 4 s later the robot stands or walks on without a s
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ import numpy as np
 
 from humanoid_control.bench.report import Report, progress
 from humanoid_control.control_loop import ControlLoop
-from humanoid_control.errors import HumanoidControlError
+from humanoid_control.errors import ConfigurationError, HumanoidControlError
 from humanoid_control.mission.factory import Factory, parse_factory
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.robots.mujoco_robot import MujocoRobot
@@ -243,14 +242,6 @@ def _run_packed(packed: tuple[Case, int, int]) -> Outcome:
     return run_trial(*packed)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of this benchmark alone."""
-    parser.add_argument("--n", type=int, default=DEFAULT_COUNT, metavar="N", help=f"pushes in each row ({DEFAULT_COUNT})")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of all that is drawn")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (one for each core)")
-    parser.add_argument("--case", choices=[c.name for c in CASES], help="one row only")
-
-
 def run(report: Report, *, quick: bool = False, n: int = DEFAULT_COUNT, seed: int = DEFAULT_SEED, workers: int = 0,
         case: str | None = None) -> None:  # fmt: skip
     """Adds a row for each case.
@@ -262,7 +253,15 @@ def run(report: Report, *, quick: bool = False, n: int = DEFAULT_COUNT, seed: in
         seed: of all that is drawn.
         workers: processes; 0 for one for each core.
         case: one row only.
+
+    Raises:
+        ConfigurationError: if a number is not positive or the row unknown.
     """
+    for option, value, least in (("n", n, 1), ("seed", seed, 0), ("workers", workers, 0)):
+        if value < least:
+            raise ConfigurationError(f"--{option} is {value}; at least {least} is needed.")
+    if case not in (None, *(c.name for c in CASES)):
+        raise ConfigurationError(f"--case is '{case}'; known are {', '.join(c.name for c in CASES)}.")
     n = QUICK_COUNT if quick else n
     workers = workers or os.cpu_count() or 1
     cases = [c for c in CASES if case in (None, c.name)]

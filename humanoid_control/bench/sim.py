@@ -43,8 +43,8 @@ class _Clock:
         return wrapper
 
 
-def _time_episode(model: RobotModel, seed: int, clock: _Clock) -> bool:
-    """Runs one episode by the clock; whether its order was done."""
+def _time_episode(model: RobotModel, seed: int, clock: _Clock) -> runtime.EpisodeResult:
+    """Runs one episode by the clock."""
     factory = load_factory(FACTORY)
 
     def note(floor: runtime.SimulatedFloor, loop: ControlLoop, _: object) -> None:
@@ -57,7 +57,7 @@ def _time_episode(model: RobotModel, seed: int, clock: _Clock) -> bool:
         for (owner, name), call in originals.items():
             setattr(owner, name, clock.timed(call, "physics" if owner is MujocoRobot else "control"))
         policy = runtime.make_policy("scripted", model)
-        return runtime.run_episode(model, factory, seed, policy=policy, on_tick=note).success
+        return runtime.run_episode(model, factory, seed, policy=policy, on_tick=note)
     finally:
         for (owner, name), call in originals.items():
             setattr(owner, name, call)
@@ -69,7 +69,8 @@ def run(report: Report, *, quick: bool = False) -> None:
     _time_episode(model, 0, _Clock()) if not quick else None  # what the first episode compiles and loads
     clock = _Clock()
     seeds = SEEDS[:1] if quick else SEEDS
-    done = sum(_time_episode(model, seed, clock) for seed in seeds)
+    results = [_time_episode(model, seed, clock) for seed in seeds]
+    done, walked = sum(r.success for r in results), sum(r.walked_m for r in results)
     simulated = sum(clock.simulated.values())
     total = {part: sum(clock.seconds[part, case] for case in CASES) for part in ("physics", "control")}
     report.add_value("physics only", simulated / total["physics"], "x")
@@ -81,3 +82,5 @@ def run(report: Report, *, quick: bool = False) -> None:
                 report.add_value(f"  {case}: {part} only", clock.simulated[case] / clock.seconds[part, case], "x")
     report.notes.append(f"{simulated:.0f} s simulated in {len(seeds)} episodes, {done} of which did their order; "
                         f"{clock.simulated[CASES[1]] / simulated:.0%} of it holding a tote.")  # fmt: skip
+    drift = 1000 * sum(r.drift_m for r in results) / max(walked, 1e-3)
+    report.notes.append(f"The estimate drifted by {drift:.1f} mm per metre walked, over {walked:.1f} m with turns.")

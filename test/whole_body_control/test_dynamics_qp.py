@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from humanoid_control.rigid_body import (
-    VELOCITIES, dynamics, motion_record, point_columns, point_motion, point_position, tree_record,
+    VELOCITIES,
+    dynamics,
+    motion_record,
+    point_columns,
+    point_motion,
+    point_position,
+    tree_record,
 )  # fmt: skip
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.whole_body_control import dynamics_qp as qp

@@ -1,5 +1,7 @@
 """The walker on the model it is made of: a point mass on a leg without mass."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -73,7 +75,7 @@ def test_steps_alternate_and_stay_within_reach(command):
     pendulum.run(8.0, command)
     sides = [side for side, _, _ in pendulum.footholds]
     assert len(sides) > 10
-    assert all(a != b for a, b in zip(sides, sides[1:]))
+    assert all(a != b for a, b in pairwise(sides))
     gait = pendulum.gait
     for side, x, y in pendulum.footholds:
         outward = y if side == 0 else -y
