@@ -21,11 +21,12 @@ from humanoid_control.errors import ConfigurationError, HumanoidControlError
 from humanoid_control.nodes.factory_file import DESCRIPTION, find_factory
 from humanoid_control.nodes.health import ERROR, OK, WARN
 from humanoid_control.nodes.life_cycle import ManagedNode, start
+from humanoid_control.nodes.polled import Polled
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import parameter
-from humanoid_control.ros.qos import create_publisher, create_subscription
+from humanoid_control.ros.qos import create_publisher
 from humanoid_control.transforms import from_pose, inverse
 from humanoid_control.types import BaseEstimate, ControlStatus, WholeBodyTarget
 from perception.perception_node import poses_from_message
@@ -34,6 +35,7 @@ from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.runtime import POLICIES, make_policy
 
 NAME = "policy_node"
+POLL_PERIOD_S = 0.004
 WATCH_PERIOD_S = 0.1
 ESTIMATE_MEMORY = 128  # ticks back to which poses can be matched: half a second
 
@@ -68,6 +70,7 @@ class PolicyNode(ManagedNode):
         unknown = self._policy.needs - {"poses"}
         if unknown:
             raise ConfigurationError(f"{NAME}: policy {self._policy.name} needs {', '.join(sorted(unknown))}, which no topic has")
+        self._policy.forget()
         self._targets = create_publisher(self, topics.WHOLE_BODY_TARGET)
         self._status = create_publisher(self, topics.POLICY_STATUS)
         self._next_s = -np.inf
@@ -83,22 +86,31 @@ class PolicyNode(ManagedNode):
 
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
-        # Raw: only every fifth state is looked into, and only the newest counts.
+        # Raw: most states are only asked for their time.
+        self._states = Polled(self, topics.ROBOT_STATE, raw=True)
         self._inputs = [
-            create_subscription(self, replace(topics.ROBOT_STATE, qos="latest"), self._take_state, raw=True),
-            create_subscription(self, topics.BASE_ESTIMATE, self._take_estimate),
-            create_subscription(self, topics.CONTROL_STATUS, self._take_control_status),
-            create_subscription(self, topics.DETECTIONS, self._take_detections),
-            create_subscription(self, topics.CURRENT_ORDER, self._take_order),
+            (Polled(self, topics.CURRENT_ORDER), self._take_order),
+            (Polled(self, topics.BASE_ESTIMATE, depth=ESTIMATE_MEMORY), self._take_estimate),
+            (Polled(self, topics.CONTROL_STATUS), self._take_control_status),
+            (Polled(self, topics.DETECTIONS), self._take_detections),
         ]
-        self._watch_timer = self.create_timer(WATCH_PERIOD_S, self._watch)
+        self._work_timers = [self.create_timer(POLL_PERIOD_S, self._look), self.create_timer(WATCH_PERIOD_S, self._watch)]
 
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`."""
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self.destroy_timer(self._watch_timer)
+        for timer in self._work_timers:
+            self.destroy_timer(timer)
+        for inputs in (self._states, *(inputs for inputs, _ in self._inputs)):
+            inputs.destroy()
         self._outcome, self._order_id, self._held = "", "", None
+
+    def _look(self) -> None:
+        """Takes in whatever is new, and acts if a new state is due."""
+        for inputs, take in self._inputs:
+            for message in inputs.take():
+                take(message)
+        for data in self._states.take():
+            self._take_state(data)
 
     # --- inputs -------------------------------------------------------------------------------------------------------
 

@@ -27,13 +27,14 @@ from humanoid_control.mission import factory as factories
 from humanoid_control.mission.mission import Mission
 from humanoid_control.nodes.factory_file import DESCRIPTION, find_factory
 from humanoid_control.nodes.health import ERROR, OK, WARN, Health
+from humanoid_control.nodes.polled import Polled
 from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import NODE_OPTIONS, declare_parameters, parameter
-from humanoid_control.ros.qos import create_publisher, create_subscription
+from humanoid_control.ros.qos import create_publisher
 
 NAME = "mission_node"
-POLL_PERIOD_S = 0.02
+LISTEN_PERIOD_S = POLL_PERIOD_S = 0.04
 FEEDBACK_PERIOD_S = 0.5
 STAND_TIMEOUT_S = 5.0
 HELD_PAYLOAD = 0.3  # kg in both hands together, from which on something is held
@@ -81,8 +82,9 @@ class MissionNode(Node):
         self._ending = False
         group = ReentrantCallbackGroup()
         self._orders = create_publisher(self, topics.CURRENT_ORDER)
-        create_subscription(self, topics.POLICY_STATUS, self._take_policy_status, callback_group=group)
-        create_subscription(self, topics.CONTROL_STATUS, self._take_control_status, callback_group=group)
+        self._policy_statuses = Polled(self, topics.POLICY_STATUS)
+        self._control_statuses = Polled(self, topics.CONTROL_STATUS)
+        self._listen_timer = self.create_timer(LISTEN_PERIOD_S, self._listen)
         self.create_service(CheckOrder, topics.CHECK_ORDER, self._check, callback_group=group)
         self.create_service(Trigger, topics.CONFIRM_FLOOR, self._confirm_floor, callback_group=group)
         self._server = ActionServer(
@@ -93,11 +95,11 @@ class MissionNode(Node):
 
     # --- what is heard ------------------------------------------------------------------------------------------------
 
-    def _take_policy_status(self, message: PolicyStatus) -> None:
-        self._policy = time.monotonic(), message
-
-    def _take_control_status(self, message: ControlStatus) -> None:
-        self._control = time.monotonic(), message
+    def _listen(self) -> None:
+        for message in self._policy_statuses.take():
+            self._policy = time.monotonic(), message
+        for message in self._control_statuses.take():
+            self._control = time.monotonic(), message
 
     def _silent(self) -> _End | None:
         """Who has fallen silent, if anybody."""
