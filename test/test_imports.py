@@ -84,5 +84,5 @@ def test_nothing_that_runs_on_the_robot_imports_torch(imports):
 def test_the_library_runs_without_ros_and_torch():
     code = ("import sys, policies.runtime, policies.evaluate\n"
             "print([m for m in ('rclpy', 'launch_ros', 'torch') if m in sys.modules])")  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
     assert done.stdout.strip() == "[]", done.stderr

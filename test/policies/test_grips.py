@@ -11,7 +11,13 @@ from humanoid_control.mission.load_carriers import GRIP_LIP_DEPTH, LIP_THICKNESS
 from humanoid_control.transforms import planar
 from humanoid_control.whole_body_control.controller import standing_posture
 from policies.scripted.grips import (
-    STANCE_DISTANCE, UPRIGHT, HandKinematics, PosturePlanner, grip_opening, hand_in_tote, tote_from_hands,
+    STANCE_DISTANCE,
+    UPRIGHT,
+    HandKinematics,
+    PosturePlanner,
+    grip_opening,
+    hand_in_tote,
+    tote_from_hands,
 )  # fmt: skip
 
 CARRIERS = list(LOAD_CARRIERS.values())
