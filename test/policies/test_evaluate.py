@@ -104,6 +104,17 @@ def test_an_interrupted_campaign_keeps_its_episodes_and_goes_on(tmp_path, pen):
     assert json.loads(out.read_text())["complete"]
 
 
+def test_hours_go_on_after_failures_and_are_accounted_for(tmp_path, pen):
+    out = tmp_path / "hours.json"
+    assert evaluate("--factory", pen, "--policy", "scripted", "--hours", 0.001, "--seed", 3, "--json", out) == 0
+    report = json.loads(out.read_text())
+    assert report["simulated_s"] >= 3.6 and report["complete"]
+    assert report["orders_done"] == 0 and report["success_rate"] == 0.0
+    assert [failure["seed"] for failure in report["failures"]] == list(range(3, 3 + report["episodes"]))
+    assert all(failure["reason"] == "gave_up" for failure in report["failures"])
+    assert evaluate("--factory", pen, "--policy", "scripted", "--hours", 0.0005, "--require", 0.5) == 1
+
+
 @pytest.mark.parametrize("arguments, named", [
     (("--policy", "clever", "--episodes", 1), "no policy 'clever'; allowed: scripted"),
     (("--policy", "scripted", "--poses", "guess", "--episodes", 1), "no pose source 'guess'; allowed: oracle"),
