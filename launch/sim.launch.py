@@ -1,7 +1,7 @@
 """The robot in a simulated factory: control and physics, description, perception, and cameras where they are wanted."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, Shutdown
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -19,6 +19,18 @@ def parameters_of(node):
 def text(name):
     """A launch argument as a parameter that stays text, even where it looks like a number."""
     return ParameterValue(LaunchConfiguration(name), value_type=str)
+
+
+def make_camera_node(context):
+    """The camera node, where either the robot's cameras or a film is wanted."""
+    if LaunchConfiguration("cameras").perform(context) != "true" and not LaunchConfiguration("video").perform(context):
+        return []
+    return [Node(
+        package="humanoid_control", executable="camera_node", output="screen",
+        sigterm_timeout="300",  # the film is finished at the end, which may take a while
+        parameters=[parameters_of("camera_node"), {
+            "factory": text("factory"), "seed": LaunchConfiguration("seed"),
+            "cameras": LaunchConfiguration("cameras"), "video": text("video")}])]
 
 
 def generate_launch_description():
@@ -41,12 +53,7 @@ def generate_launch_description():
                               "rate_factor": LaunchConfiguration("rate_factor")}.items()),
         Node(package="humanoid_control", executable="perception_node", output="screen",
              parameters=[parameters_of("perception_node"), {**episode, "poses": text("poses"), "robot": "mujoco"}]),
-        Node(package="humanoid_control", executable="camera_node", output="screen",
-             # Films are finished at the end, which may take a while.
-             sigterm_timeout="300",
-             parameters=[parameters_of("camera_node"), {
-                 **episode, "cameras": LaunchConfiguration("cameras"), "video": text("video")}],
-             condition=IfCondition(LaunchConfiguration("cameras"))),
+        OpaqueFunction(function=make_camera_node),
         Node(package="humanoid_control", executable="viewer_node", output="screen",
              on_exit=Shutdown(reason="the viewer has ended"), parameters=[episode],
              condition=IfCondition(LaunchConfiguration("viewer"))),
