@@ -1,0 +1,1 @@
+"""What a run looked like: a page with plots, and its key figures."""
