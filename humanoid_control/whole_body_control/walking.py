@@ -22,7 +22,7 @@ SOLE_FORWARD = 0.035  # m, the sole's middle before the ankle
 
 GAIT = np.dtype([
     ("single_s", np.float64), ("double_s", np.float64), ("first_double_s", np.float64), ("recovery_double_s", np.float64),
-    ("width", np.float64), ("lift", np.float64), ("landing_speed", np.float64),
+    ("width", np.float64), ("lift", np.float64), ("low_lift", np.float64), ("landing_speed", np.float64),
     ("shortest_s", np.float64), ("longest_s", np.float64), ("remaining_s", np.float64), ("swing_speed", np.float64),
     ("forward_reach", np.float64), ("backward_reach", np.float64), ("narrowest", np.float64), ("widest", np.float64),
     ("pressure_x", np.float64), ("pressure_y", np.float64),  # half size of where the planner may put p in a foot
@@ -61,7 +61,7 @@ def default_gait() -> np.void:
     """A gait for factory floors, tuned with pushes (docs/control.md)."""
     g = np.zeros(1, GAIT)[0]
     g["single_s"], g["double_s"], g["first_double_s"], g["recovery_double_s"] = 0.40, 0.08, 0.5, 0.05
-    g["width"], g["lift"], g["landing_speed"] = 0.22, 0.055, 0.15
+    g["width"], g["lift"], g["low_lift"], g["landing_speed"] = 0.22, 0.055, 0.035, 0.15
     g["shortest_s"], g["longest_s"], g["remaining_s"], g["swing_speed"] = 0.18, 0.62, 0.04, 2.6
     g["forward_reach"], g["backward_reach"], g["narrowest"], g["widest"] = 0.38, 0.34, 0.10, 0.50
     g["pressure_x"], g["pressure_y"] = 0.07, 0.07
@@ -293,7 +293,11 @@ def _advance_swing(gait, walk, elapsed, landing_x, landing_y, landing_z, progres
             a[i] = 0.0
     progress = walk.swing_progress
     if progress < 0.05:
-        walk.swing_lift = gait.lift * min(1.0, max(0.6, walk.step_time / 0.4))
+        # Short steps stay low: high knees would hit the shelf that the robot steps up to.
+        dx, dy = landing_x - p[0], landing_y - p[1]
+        long = _clip((np.sqrt(dx * dx + dy * dy) - 0.20) / 0.10, 0.0, 1.0)
+        lift = gait.low_lift + (gait.lift - gait.low_lift) * long
+        walk.swing_lift = lift * min(1.0, max(0.6, walk.step_time / 0.4))
     start, lift = walk.swing_from_height, walk.swing_lift
     if elapsed > walk.step_time:  # the floor should have been here
         z, vz, az = landing_z - gait.landing_speed * (elapsed - walk.step_time), -gait.landing_speed, 0.0

@@ -23,10 +23,10 @@ from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTa
 from perception.poses import surface_name
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import (
-    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, KNEE_DISTANCE, LONGEST_REACH, READY, STANCE_DISTANCE, TOE_DISTANCE, UPRIGHT, BodyPosture, HandKinematics, PosturePlanner, grip_opening,
+    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, KNEE_DISTANCE, LONGEST_REACH, READY, SQUAT_DISTANCE, SQUAT_HEIGHT, STANCE_DISTANCE, TOE_DISTANCE, UPRIGHT, BodyPosture, HandKinematics, PosturePlanner, grip_opening,
     hand_in_tote, tote_from_hands,
 )  # fmt: skip
-from policies.scripted.navigation import CARRYING, EMPTY_HANDED, Tolerance, WalkingLimits, WayFollower, velocity_to
+from policies.scripted.navigation import CARRYING, EMPTY_HANDED, STEPPING_UP, Tolerance, WalkingLimits, WayFollower, velocity_to
 
 PERIOD_S = 0.02
 OPEN = 0.09  # m between the pads
@@ -158,7 +158,7 @@ class CarryOutOrder:
             yield from self._walk_way(self._standoff(self._grip_stance()), EMPTY_HANDED)
             self._say("ready", "the station is ahead", "reach", 0.1)
             yield from self._raise_hands()
-            yield from self._step_up(self._grip_stance, EMPTY_HANDED.scaled(0.6))
+            yield from self._step_up(self._grip_stance, STEPPING_UP)
             self._say("reach", "the tote is within reach", "grip", 0.2)
             yield from self._reach()
             self._say("grip", "the fingers are above and below both lips", "lift", 0.3)
@@ -254,7 +254,9 @@ class CarryOutOrder:
         """Metres from the base to the middle of a tote that is handled on a station."""
         surface = self._surface(station.name, 0)
         behind_edge = float((inverse(surface) @ odom_from_tote)[0, 3]) - station.front_x
-        return max(STANCE_DISTANCE, min(behind_edge + KNEE_DISTANCE, LONGEST_REACH), behind_edge + TOE_DISTANCE)
+        # A low tote is taken squatting: the knees are then under the shelf, and the nearer it is the less the waist bears.
+        knees = KNEE_DISTANCE if odom_from_tote[2, 3] > SQUAT_HEIGHT else SQUAT_DISTANCE
+        return max(STANCE_DISTANCE, min(behind_edge + knees, LONGEST_REACH), behind_edge + TOE_DISTANCE)
 
     def _stance_before(self, station, odom_from_tote: np.ndarray) -> np.ndarray:
         """(3,) base pose (x, y, yaw) in `odom` from which a tote is handled."""
@@ -306,13 +308,22 @@ class CarryOutOrder:
         footprint = self._footprint()
         return tuple(footprint @ hand for hand in hands)
 
-    def _bend_for(self, odom_from_hands: tuple[np.ndarray, np.ndarray]) -> BodyPosture:
-        """How to squat and bend for two hand poses, from where the base stands."""
-        base_from_odom = inverse(self._footprint())
-        return self._postures.plan(tuple(base_from_odom @ hand for hand in odom_from_hands))
+    def _bend_for(self, odom_from_hands: tuple[np.ndarray, np.ndarray], otherwise: BodyPosture | None = None) -> BodyPosture:
+        """How to squat and bend for two hand poses, from where the base stands.
 
-    def _move_hands(self, goals, *, posture=None, frame=FRAME_ODOM, opening=OPEN, speed=HAND_SPEED, settle=0.0, starts=None,
-                    drift=None) -> Script:  # fmt: skip
+        Args:
+            odom_from_hands: (4, 4) each.
+            otherwise: the posture for hands that cannot quite get there; without it that is an error.
+        """
+        base_from_odom = inverse(self._footprint())
+        try:
+            return self._postures.plan(tuple(base_from_odom @ hand for hand in odom_from_hands))
+        except SolverError:
+            if otherwise is None:
+                raise
+            return otherwise
+
+    def _move_hands(self, goals, *, posture=None, frame=FRAME_ODOM, opening=OPEN, speed=HAND_SPEED, settle=0.0, starts=None) -> Script:
         """Moves both hands straight to poses (4, 4), smoothly, the body along with them, and waits for them.
 
         Args:
@@ -323,7 +334,6 @@ class CarryOutOrder:
             speed: m/s at the fastest.
             settle: s to wait at the end.
             starts: where from; by default where they were last wanted.
-            drift: (3,) m/s with which goals and starts move along (a belt).
         """
         if starts is None:
             starts = tuple(from_pose(p) for p in self._hold.hand_poses) if self._hold.frame == frame else (
@@ -345,9 +355,6 @@ class CarryOutOrder:
                 hand = interpolated(starts[side], goals[side], share)
                 velocities[side, :3] = rate * (goals[side][:3, 3] - starts[side][:3, 3])
                 velocities[side, 3:] = rate * rotation_vector(goals[side][:3, :3] @ starts[side][:3, :3].T)
-                if drift is not None:
-                    hand[:3, 3] += drift * (self._now - begin)
-                    velocities[side, :3] += drift
                 hands.append(hand)
             yield self._target(hands=hands, frame=frame, opening=opening, hand_velocities=velocities)
             if self._now - begin >= duration + settle:
@@ -526,28 +533,24 @@ class CarryOutOrder:
         return bool(self._odom_from_tote[2, 3] - self._tote_height_before > 0.6 * CLEARANCE)
 
     def _let_go(self) -> Script:
-        """Opens, takes the hands away sideways, then back and up."""
-        drift = self._belt_drift()
-        hands = self._actual_hands()
-        begin = self._now
-        while self._now - begin < 0.35:
-            moved = tuple(_shifted(h, drift * (self._now - begin)) for h in hands)
-            velocities = np.zeros((2, 6))
-            velocities[:, :3] = drift
-            yield self._target(hands=moved, opening=OPEN, hand_velocities=velocities)
-        hands = self._actual_hands()
+        """Opens, takes the hands away sideways, then back."""
+        belt = self._belt_velocity()
+        hands, begin = self._actual_hands(), self._now
+        while self._now - begin < (0.35 if not belt.any() else 0.15):
+            yield self._target(hands=hands, opening=OPEN)
         lateral = hands[0][:3, 3] - hands[1][:3, 3]
         lateral /= np.linalg.norm(lateral)
-        out = tuple(_shifted(h, (0.07 + (0.10 if np.linalg.norm(drift) > 0 else 0.0)) * sign * lateral)
-                    for h, sign in zip(hands, (1, -1)))  # fmt: skip
-        yield from self._move_hands(out, speed=0.25 if not drift.any() else 0.5, drift=drift)
+        # On a running belt the tote comes after the hand downstream and leaves the other by itself.
+        along = float(belt @ lateral)
+        out = (_shifted(hands[0], (0.06 + max(along, 0.0)) * lateral), _shifted(hands[1], -(0.06 + max(-along, 0.0)) * lateral))
+        yield from self._move_hands(out, speed=0.25 if along == 0.0 else 0.5)
         yaw = self._pose[2]
         back = np.array([-0.17 * math.cos(yaw), -0.17 * math.sin(yaw), 0.0])
         goals = tuple(_shifted(h, back) for h in self._actual_hands())
-        yield from self._move_hands(goals, posture=self._bend_for(goals))
+        yield from self._move_hands(goals, posture=self._bend_for(goals, otherwise=self._posture))
 
-    def _belt_drift(self) -> np.ndarray:
-        """(3,) m/s in `odom` of what the tote stands on."""
+    def _belt_velocity(self) -> np.ndarray:
+        """(3,) m/s in `odom` of what the tote is set down on."""
         station = self._factory.station(self._place.station)
         if self._progress < 0.7 or self._place.on is not None or not isinstance(station, Conveyor):
             return np.zeros(3)
@@ -592,25 +595,25 @@ class CarryOutOrder:
         yield from self._come_to_a_stand()
         self._check_carried()
         yield from self._bring_hands(planar(CARRY_DISTANCE, 0.0, 0.0, self._entry_height()))
-        yield from self._step_up(self._place_stance, CARRYING.scaled(0.6))
+        yield from self._step_up(self._place_stance, STEPPING_UP)
         self._check_carried()
 
     def _set_down(self) -> Script:
         """Over its place as it is really held, then down until it stands."""
         hands = self._actual_hands()
         held = tote_from_hands(self._tote_facing(self._pose[2]), hands)
-        drift = self._belt_drift()
         goal = self._goal_tote()
-        above = tuple(_raised(goal @ h, 0.025) for h in held)
         posture = self._bend_for(tuple(goal @ h for h in held))
+        above = tuple(_raised(goal @ h, 0.025) for h in held)
         yield from self._move_hands(above, posture=posture, opening=0.0, speed=0.2, settle=0.3)
         held = tote_from_hands(self._tote_facing(self._pose[2]), self._actual_hands())
         goal = self._goal_tote()
-        if not drift.any():
-            above = tuple(_raised(goal @ h, 0.01) for h in held)
-            yield from self._move_hands(above, opening=0.0, speed=0.1)
-        down = tuple(_raised(h, -(0.014 if not drift.any() else 0.03)) for h in self._actual_hands())
-        yield from self._move_hands(down, opening=0.0, speed=0.06, settle=0.2 if not drift.any() else 0.0, drift=drift)
+        if self._belt_velocity().any():  # a belt would drag a tote that is still held: let it drop the last millimetres
+            yield from self._move_hands(tuple(_raised(goal @ h, 0.003) for h in held), opening=0.0, speed=0.1)
+            return
+        yield from self._move_hands(tuple(_raised(goal @ h, 0.01) for h in held), opening=0.0, speed=0.1)
+        down = tuple(_raised(h, -0.014) for h in self._actual_hands())
+        yield from self._move_hands(down, opening=0.0, speed=0.06, settle=0.2)
 
 
 def _raised(pose: np.ndarray, height: float) -> np.ndarray:

@@ -19,8 +19,9 @@ from humanoid_control.whole_body_control.controller import standing_posture
 HAND_YAW = math.radians(40)
 OUTWARD = 0.011  # m, the pads' middle beyond the lip's edge
 BACKWARD = 0.018  # m, the pads' middle before the tote's: where pad and lip overlap is then beside the tote's middle
-STANCE_DISTANCE = 0.36  # m from the base to the middle of a tote that is gripped or set down, at least
-KNEE_DISTANCE = 0.25  # m from the base to a station's front edge: knees need it at a leg, a post or a low shelf
+STANCE_DISTANCE = 0.35  # m from the base to the middle of a tote that is gripped or set down, at least
+KNEE_DISTANCE = 0.28  # m from the base to a station's front edge: knees need it at a leg, a post or a low shelf
+SQUAT_HEIGHT, SQUAT_DISTANCE = 0.58, 0.20  # m: a surface for which the robot squats, and the distance from its edge then
 TOE_DISTANCE = 0.19  # m the same where a tote stands so deep that only toes keep clear
 LONGEST_REACH = 0.48  # m from the base to a tote's middle, for which the robot rather comes closer
 CARRY_DISTANCE = 0.36  # m the same while walking with it

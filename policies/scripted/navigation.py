@@ -31,6 +31,7 @@ class WalkingLimits:
 
 EMPTY_HANDED = WalkingLimits()
 CARRYING = WalkingLimits(forward=0.32, backward=0.18, sideways=0.12, turning=0.55)
+STEPPING_UP = WalkingLimits(forward=0.18, backward=0.15, sideways=0.10, turning=0.4)  # short, low steps before a station
 FACE_FORWARD_BEYOND = 0.7  # m left to go: further away the robot turns to where it walks
 CORNER_RADIUS = 0.15  # m
 
