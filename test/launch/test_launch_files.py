@@ -1,0 +1,74 @@
+"""The launch files: what they start, what they refuse, and the demo from end to end."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from humanoid_control.demo import find_free_domain
+from humanoid_control.ros.environment import environment_for_children
+
+
+def humanoid(*arguments, timeout=60, cwd=None):
+    environment = {**environment_for_children(), "ROS_DOMAIN_ID": str(find_free_domain()),
+                   "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "DISPLAY": "", "WAYLAND_DISPLAY": ""}  # fmt: skip
+    return subprocess.run([sys.executable, "-m", "humanoid_control.cli", *arguments], env=environment, cwd=cwd,
+                          capture_output=True, text=True, timeout=timeout)  # fmt: skip
+
+
+def nodes_of(*arguments):
+    done = humanoid("launch", *arguments, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    return {line.partition(":")[0] for line in done.stdout.splitlines() if "_node" in line and "--ros-args" in line}
+
+
+ROBOT = {"control_node", "description_node"}
+SIM = ROBOT | {"perception_node"}
+FACTORY = SIM | {"policy_node", "mission_node"}
+
+
+@pytest.mark.parametrize(("arguments", "nodes"), [
+    (("robot",), ROBOT), (("sim",), SIM), (("factory",), FACTORY),
+    (("sim", "cameras:=true"), SIM | {"camera_node"}), (("factory", "video:=film.mp4"), FACTORY | {"camera_node"}),
+    (("factory", "viewer:=true", "factory:=racks", "seed:=3"), FACTORY | {"viewer_node"})])  # fmt: skip
+def test_launch_files_start_these_nodes(arguments, nodes):
+    assert nodes_of(*arguments) == nodes
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (("factory", "factroy:=x"), ("factroy", "factory")), (("factory", "policy:=clever"), ("policy", "scripted")),
+    (("factory", "poses:=guess"), ("poses", "oracle"))])  # fmt: skip
+def test_a_wrong_argument_is_one_line(arguments, words):
+    done = humanoid("launch", *arguments)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and all(word in done.stderr for word in words)
+
+
+def test_viewer_without_a_screen_ends_the_launch_with_the_reason():
+    done = humanoid("launch", "sim", "viewer:=true")
+    assert done.returncode == 1
+    assert "the viewer needs a screen" in done.stdout and "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (("--factory", "no_such"), ("no_such", "line_side")), (("--seed", "-1"), ("--seed", "-1"))])  # fmt: skip
+def test_demo_refuses_what_cannot_be_in_one_line(arguments, words, tmp_path):
+    done = humanoid("demo", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and all(word in done.stderr for word in words)
+
+
+def test_demo_carries_out_the_orders_and_leaves_no_process(tmp_path):
+    done = humanoid("demo", "--out", str(tmp_path / "demo"), timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = json.loads((tmp_path / "demo/kpi.json").read_text())
+    assert written["done"] == written["orders"] == 1 and not written["notes"]
+    assert (tmp_path / "demo/report.html").stat().st_size > 100_000
+    assert (tmp_path / "demo/video.mp4").stat().st_size > 100_000
+    log = (tmp_path / "demo/launch.log").read_text()
+    assert "Traceback" not in log
+    for line in log.splitlines():
+        if "started, pid" in line:
+            assert not os.path.exists(f"/proc/{line.rpartition(' ')[2]}")
