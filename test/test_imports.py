@@ -64,21 +64,32 @@ def test_only_ros_parts_import_ros(imports):
     assert not wrong
 
 
-def test_nothing_that_runs_on_the_robot_imports_torch(imports):
-    """Follows every import from the nodes, and from control, to whatever they reach in the three packages."""
+def reached_from(imports: dict[Path, set[str]], start) -> dict[str, set[str]]:
+    """Every module of the three packages that those chosen by `start(path)` reach, with what it imports."""
     by_name = {module_name(path): names for path, names in imports.items()}
-    open_list = [name for path, name in ((p, module_name(p)) for p in imports)
-                 if path.name.endswith("_node.py") or name == "humanoid_control.control_loop"]  # fmt: skip
-    reached, wrong = set(), []
+    open_list, reached = [module_name(path) for path in imports if start(path)], {}
     while open_list:
         module = open_list.pop()
-        if module in reached:
-            continue
-        reached.add(module)
-        wrong += [f"{module} imports {name}" for name in by_name[module] if name.split(".")[0] in ("torch", "torchvision")]
-        open_list += [name for name in by_name[module] if name in by_name]
+        if module not in reached:
+            reached[module] = by_name[module]
+            open_list += [name for name in by_name[module] if name in by_name]
+    return reached
+
+
+def test_nothing_that_runs_on_the_robot_imports_torch(imports):
+    reached = reached_from(imports, lambda p: p.name.endswith("_node.py") or p.name == "control_loop.py")
     assert "humanoid_control.whole_body_control.controller" in reached
-    assert not wrong
+    assert not [f"{module} imports {name}" for module, names in reached.items() for name in names
+                if name.split(".")[0] in ("torch", "torchvision")]  # fmt: skip
+
+
+@pytest.mark.parametrize("part", ["control_loop.py", "policies/scripted"])
+def test_the_truth_of_the_simulation_is_out_of_reach(imports, part):
+    """Neither control nor the scripted policy can import what only a simulation knows."""
+    reached = reached_from(imports, lambda p: part in str(p.relative_to(ROOT)))
+    assert len(reached) > 5
+    assert not [f"{module} imports {name}" for module, names in reached.items() for name in names
+                if name.startswith(("mujoco", "humanoid_control.simulation", "perception.oracle"))]  # fmt: skip
 
 
 def test_the_library_runs_without_ros_and_torch():
