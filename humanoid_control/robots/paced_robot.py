@@ -8,13 +8,14 @@ from humanoid_control.robot_model import RobotModel
 from humanoid_control.robots.robot import Robot
 from humanoid_control.types import JointCommand, RobotState
 
-GIVE_UP_S = 0.5  # behind its deadlines, a robot forgets them rather than to race after them
+GIVE_UP_S = 2.0  # behind its deadlines, a robot forgets them
+CATCH_UP = 0.8  # of its period a late tick takes at least: a robot that races leaves those behind who follow its clock
 
 
 class PacedRobot:
     """Wraps a robot that would tick as fast as the processor can. See `Robot`.
 
-    Deadlines are absolute: time lost in one tick is made up in those that follow.
+    Deadlines are absolute: time lost in one tick is made up in those that follow, little by little.
 
     Attributes:
         model: the robot's description.
@@ -35,6 +36,7 @@ class PacedRobot:
         self.period_s = robot.period_s
         self._wall_period_s = robot.period_s / rate_factor if rate_factor > 0.0 else 0.0
         self._deadline: float | None = None
+        self._woken = 0.0
         self.late_s = 0.0
         self.forgotten_s = 0.0
 
@@ -53,18 +55,18 @@ class PacedRobot:
     def wait_next_tick(self) -> None:
         """Lets the robot tick, then sleeps until the tick is due."""
         self._robot.wait_next_tick()
-        now = time.monotonic()
+        period_s, now = self._wall_period_s, time.monotonic()
         if self._deadline is None:
-            self._deadline = now
-        self._deadline += self._wall_period_s
-        self.late_s = now - self._deadline
-        if self.late_s < 0.0:
-            time.sleep(-self.late_s)
-        elif self.late_s > GIVE_UP_S:
+            self._deadline = self._woken = now
+        self._deadline += period_s
+        self.late_s = now - self._deadline if period_s > 0.0 else 0.0
+        if self.late_s > GIVE_UP_S:
             self.forgotten_s += self.late_s
             self._deadline = now
-        elif self._wall_period_s == 0.0:
-            self._deadline = now
+        wake = max(self._deadline, self._woken + CATCH_UP * period_s)
+        if period_s > 0.0 and wake > now:
+            time.sleep(wake - now)
+        self._woken = max(wake, now)
 
     def stop(self) -> None:
         """See `Robot.stop`."""
