@@ -64,7 +64,7 @@ def default_tuning(model: RobotModel) -> np.void:
     """Figures found by pushing, carrying and bending in simulation (docs/control.md)."""
     t = np.zeros(1, TUNING)[0]
     t["posture"] = standing_posture(model)
-    for field, legs, waist, arms in (("posture_weight_free", 0.004, 0.02, 0.05), ("posture_weight_held", 0.004, 0.02, 0.01)):
+    for field, legs, waist, arms in (("posture_weight_free", 0.004, 0.02, 0.6), ("posture_weight_held", 0.004, 0.02, 0.01)):
         t[field][LEG_JOINTS], t[field][WAIST_JOINTS], t[field][ARM_JOINTS] = legs, waist, arms
     t["velocity_rate"] = (0.6, 0.4, 1.5)
     t["height_rate"], t["pitch_rate"], t["smoothing_s"] = 0.25, 0.8, 0.12

@@ -60,8 +60,8 @@ FULL_LOAD = 600.0  # N, more than a foot ever carries: no cap
 def default_gait() -> np.void:
     """A gait for factory floors, tuned with pushes (docs/control.md)."""
     g = np.zeros(1, GAIT)[0]
-    g["single_s"], g["double_s"], g["first_double_s"], g["recovery_double_s"] = 0.40, 0.08, 0.5, 0.05
-    g["width"], g["lift"], g["low_lift"], g["landing_speed"] = 0.22, 0.055, 0.035, 0.15
+    g["single_s"], g["double_s"], g["first_double_s"], g["recovery_double_s"] = 0.40, 0.08, 0.5, 0.03
+    g["width"], g["lift"], g["low_lift"], g["landing_speed"] = 0.22, 0.055, 0.030, 0.15
     g["shortest_s"], g["longest_s"], g["remaining_s"], g["swing_speed"] = 0.18, 0.62, 0.04, 2.6
     g["forward_reach"], g["backward_reach"], g["narrowest"], g["widest"] = 0.38, 0.34, 0.10, 0.50
     g["pressure_x"], g["pressure_y"] = 0.07, 0.07
