@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carries out the command; 0 only if every order was done, by the action's result and by the judge's verdict."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     prepare_environment()
     path = find_factory_file(args.factory)
     factory = find_factory(str(path))
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             problem = str(error)
         finally:
             record = client.close()
-        _stop(process, console)
+        _stop(process, console, video=not args.no_video)
     return _report(record, folder, console, problem=problem, video=not args.no_video)
 
 
@@ -124,12 +124,12 @@ def _launched(path: Path, seed: int, folder: Path, *, video: bool) -> Iterator[s
                         process.kill()
 
 
-def _stop(process: subprocess.Popen, console: Console) -> None:
+def _stop(process: subprocess.Popen, console: Console, *, video: bool) -> None:
     """Ends the launch in good order; the film may still have to be finished."""
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGINT)
-    with _status(console, "finishing the film"):
+    with _status(console, "stopping, and finishing the film" if video else "stopping"):
         try:
             process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

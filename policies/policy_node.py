@@ -217,6 +217,7 @@ class PolicyNode(ManagedNode):
     # --- watching -----------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
+        self._look()  # this process may have slept itself
         now = time.monotonic()
         silence = now - self._mission_came
         if self._outcome == RUNNING and silence > topics.CURRENT_ORDER.timeout_s:

@@ -38,12 +38,13 @@ from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import NODE_OPTIONS, declare_parameters, parameter
 from humanoid_control.ros.qos import create_publisher, create_subscription
 from humanoid_control.transforms import from_pose, inverse, planar, to_pose, yaw_of
-from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, ControlStatus
+from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM
 
 NAME = "control_node"
 FRAME_BASE = "base_link"
 FRAME_IMU = "imu_in_pelvis"
 SLOW_EVERY = 5  # ticks between messages for stock tools and people: 50 Hz
+LOOK_PERIOD_S = 0.1  # between two looks at who listens: messages for nobody are not made
 DISCOVERY_S = 3.0  # that other nodes of the domain are given to be seen
 CLAIM = "_control_claim"
 LEVELS = {"standing": OK, "walking": OK, "holding": WARN, "stopped": ERROR}
@@ -84,8 +85,9 @@ class ControlNode(Node):
         if claim is not None:
             claim.check()
         self._make_topics()
-        self._mode = ""
-        self._lost = 0
+        self._lost = self._published = 0
+        self._wanted: set[str] = set()
+        self._looked_s = -np.inf
         self._clock_began: tuple[float, float] | None = None
         self.thread.start()
         self._publisher = threading.Thread(target=self._publish_all, name="publisher", daemon=True)
@@ -173,34 +175,32 @@ class ControlNode(Node):
         return self.simulation.robot.data.qpos.copy(), self.simulation.verdict
 
     def _publish_all(self) -> None:
-        wanted, looked = set(), -np.inf
-        status: ControlStatus | None = None
-        count = 0
-        while not self._ending.is_set() and self.context.ok():
-            if not self.thread.has_news.wait(0.2):
+        try:
+            while not self._ending.is_set():
+                if self.thread.has_news.wait(0.2):
+                    self._publish_news()
+        except Exception:  # of rclpy's own kinds, when ROS goes down beneath this thread
+            if self._ending.is_set() or not self.context.ok():
+                return
+            raise
+
+    def _publish_news(self) -> None:
+        if time.monotonic() - self._looked_s > LOOK_PERIOD_S:
+            self._looked_s = time.monotonic()
+            self._wanted = {name for name, sender in self._senders.items() if sender.get_subscription_count()}
+        snapshots, lost = self.thread.take_snapshots()
+        self._lost += lost
+        for snapshot in snapshots:
+            if snapshot.state is None:
                 continue
-            if time.monotonic() - looked > 0.1:
-                looked = time.monotonic()
-                wanted = {name for name, publisher in self._senders.items() if publisher.get_subscription_count()}
-            snapshots, lost = self.thread.take_snapshots()
-            self._lost += lost
-            for snapshot in snapshots:
-                if snapshot.state is None:
-                    continue
-                status = snapshot.status or status
-                try:
-                    self._publish_tick(snapshot, wanted)
-                    if snapshot.status is not None and snapshot.estimate is not None:
-                        self._publish_status(snapshot)
-                    if snapshot.truth is not None:
-                        self._publish_truth(snapshot)
-                    if count % SLOW_EVERY == 0 and snapshot.estimate is not None:
-                        self._publish_slow(snapshot, wanted)
-                except Exception:  # rclpy's own kinds, when ROS goes down beneath this thread
-                    if self._ending.is_set() or not self.context.ok():
-                        return
-                    raise
-                count += 1
+            self._publish_tick(snapshot, self._wanted)
+            if snapshot.status is not None and snapshot.estimate is not None:
+                self._publish_status(snapshot)
+            if snapshot.truth is not None:
+                self._publish_truth(snapshot)
+            if self._published % SLOW_EVERY == 0 and snapshot.estimate is not None:
+                self._publish_slow(snapshot, self._wanted)
+            self._published += 1
 
     def _publish(self, topic: topics.Topic, message: object) -> None:
         self._senders[topic.name].publish(message)

@@ -48,7 +48,7 @@ class MissionParameters:
 
     factory: str = parameter("line_side", DESCRIPTION)
     queue_length: int = parameter(0, "orders that may wait for the one in work; others are refused", minimum=0, maximum=100)
-    silence_s: float = parameter(1.0, "without a status of policy or control, after which the order ends",
+    silence_s: float = parameter(2.0, "without a status of policy or control, after which the order ends",
                                  minimum=0.2, maximum=30.0)  # fmt: skip
 
 
@@ -73,7 +73,7 @@ class MissionNode(Node):
         self._settings = declare_parameters(self, MissionParameters)
         self._mission = Mission(find_factory(self._settings.factory))
         self._health = Health(self)
-        self._turn = threading.Lock()
+        self._turn, self._ear = threading.Lock(), threading.Lock()
         self._count = itertools.count(1)
         self._waiting = 0
         self._current = Order()
@@ -96,13 +96,15 @@ class MissionNode(Node):
     # --- what is heard ------------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        for message in self._policy_statuses.take():
-            self._policy = time.monotonic(), message
-        for message in self._control_statuses.take():
-            self._control = time.monotonic(), message
+        with self._ear:
+            for message in self._policy_statuses.take():
+                self._policy = time.monotonic(), message
+            for message in self._control_statuses.take():
+                self._control = time.monotonic(), message
 
     def _silent(self) -> _End | None:
         """Who has fallen silent, if anybody."""
+        self._listen()  # this process may have slept itself
         for name, newest, node in (("control", self._control, "control_node"), ("policy", self._policy, "policy_node")):
             if newest is None:
                 return _End(f"{name}_lost", f"nothing was ever heard of {node}; start it")
@@ -210,7 +212,7 @@ class MissionNode(Node):
                 if status.outcome != "running":
                     return _End("gave_up", status.problem or "the policy gave up")
                 news = status.sub_task, status.problem
-                if news != told or now - told_at > FEEDBACK_PERIOD_S:
+                if status.sub_task and (news != told or now - told_at > FEEDBACK_PERIOD_S):
                     told, told_at = news, now
                     detail = f"{status.reason}; {status.problem}" if status.problem else status.reason
                     handle.publish_feedback(CarryOutOrder.Feedback(

@@ -86,7 +86,7 @@ ROBOT_DESCRIPTION = Topic("robot_description", "std_msgs/msg/String", "latched",
 CLOCK = Topic("/clock", "rosgraph_msgs/msg/Clock", "clock", 250.0, 1.0, False, "simulated time; simulation only")
 DIAGNOSTICS = Topic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", "state", 1.0, 3.0, True,
                     "the health of every node, with reasons")
-CURRENT_ORDER = Topic("current_order", "humanoid_interfaces/msg/Order", "state", 10.0, 1.0, True,
+CURRENT_ORDER = Topic("current_order", "humanoid_interfaces/msg/Order", "state", 10.0, 2.0, True,
                       "the order the mission wants carried out, again and again; without tote: none")
 SIMULATION_STATE = Topic("simulation/state", "humanoid_interfaces/msg/SimulationState", "state", 50.0, 0.5, False,
                          "the true state of everything; privileged, simulation only")
