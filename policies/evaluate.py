@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=int, metavar="W", help="processes (default: one a core); they do not change what comes out")
     add("--video", metavar="DIR", type=Path, help="write a film of each episode")
     add("--video-failures", action="store_true", help="of failed episodes only, which are run again for it")
-    add("--json", help="write the figures; each episode's record goes to FILE.jsonl at once", **file)
-    add("--resume", action="store_true", help="go on with what FILE.jsonl holds already")
+    add("--json", help="write the figures; each episode's record goes at once to the .jsonl file beside it", **file)
+    add("--resume", action="store_true", help="go on with what that .jsonl file holds already")
     add("--require", type=float, metavar="RATE", help="exit with 1 if a smaller share of episodes succeeds")
 
 
@@ -86,7 +86,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.require is not None and not 0 <= args.require <= 1:
         raise ConfigurationError(f"--require is {args.require:g}; a rate from 0 to 1 is allowed.")
     if args.resume and not args.json:
-        raise ConfigurationError("--resume needs --json FILE: the episodes so far are in FILE.jsonl.")
+        raise ConfigurationError("--resume needs --json FILE: the episodes so far are in the .jsonl file beside it.")
     if args.video_failures and not args.video:
         raise ConfigurationError("--video-failures needs --video DIR.")
     if args.hours is not None and (args.video or args.resume or (args.workers or 1) > 1):
