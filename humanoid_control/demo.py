@@ -9,32 +9,27 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from humanoid_control.errors import ConfigurationError, HumanoidControlError
-from humanoid_control.mission.factory import Factory, Order
+from humanoid_control.errors import ConfigurationError
+from humanoid_control.mission.factory import Factory
 from humanoid_control.nodes.factory_file import find_factory, find_factory_file
 from humanoid_control.ros.environment import environment_for_children, prepare_environment
 
-START_TIMEOUT_S = 120.0
-VERDICT_TIMEOUT_S = 8.0
-ORDER_TIMEOUT_S = 600.0
+if TYPE_CHECKING:
+    from humanoid_control.nodes.order_client import OrderClient
+
 STOP_TIMEOUT_S = 330.0
 DISCOVERY_PORT, PORTS_PER_DOMAIN = 7400, 250  # as RTPS has them
 LAST_DOMAIN = 100  # above, the ports are those that Linux gives away
 VIDEO, LOG = "video.mp4", "launch.log"
-
-
-class DemoError(HumanoidControlError):
-    """The demo cannot go on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,11 +62,13 @@ def run(args: argparse.Namespace) -> int:
                   f"{os.environ['ROS_DOMAIN_ID']}, log {_shown(folder / LOG)}")  # fmt: skip
     problem = ""
     with _launched(path, args.seed, folder, video=not args.no_video) as process:
-        client = _Client(factory, args.seed, process, folder / LOG)
+        from humanoid_control.nodes.order_client import NodesError, OrderClient  # only once the domain is chosen
+
+        client = OrderClient(factory, args.seed, trouble=lambda: _trouble(process, folder / LOG))
         try:
             _carry_out_orders(client, factory, console)
-        except DemoError as error:
-            problem = str(error)
+        except NodesError as error:
+            problem = f"{error}; see {_shown(folder / LOG)}"
         finally:
             record = client.close()
         _stop(process, console, video=not args.no_video)
@@ -124,6 +121,11 @@ def _launched(path: Path, seed: int, folder: Path, *, video: bool) -> Iterator[s
                         process.kill()
 
 
+def _trouble(process: subprocess.Popen, log: Path) -> str:
+    """Why there is no use in waiting any longer; empty if there is."""
+    return "" if process.poll() is None else f"the launch ended: {last_error(log)}"
+
+
 def _stop(process: subprocess.Popen, console: Console, *, video: bool) -> None:
     """Ends the launch in good order; the film may still have to be finished."""
     if process.poll() is not None:
@@ -146,147 +148,31 @@ def _status(console: Console, text: str):
 # --- the orders ---------------------------------------------------------------------------------------------------------
 
 
-class _Client:
-    """Sends orders to the action, and listens to everything that the report wants."""
-
-    def __init__(self, factory: Factory, seed: int, process: subprocess.Popen, log: Path) -> None:
-        import rclpy
-        from humanoid_interfaces.action import CarryOutOrder
-        from humanoid_interfaces.srv import CheckOrder
-        from rclpy.action import ActionClient
-
-        from humanoid_control.nodes.run_listener import RunListener
-        from humanoid_control.ros import topics
-
-        self._process, self._log = process, log
-        rclpy.init()
-        self._node = rclpy.create_node("demo")
-        self.listener = RunListener(self._node, factory, seed)
-        self.action = ActionClient(self._node, CarryOutOrder, topics.CARRY_OUT_ORDER)
-        self._checker = self._node.create_client(CheckOrder, topics.CHECK_ORDER)
-        self._began: tuple[float, float] | None = None
-
-    def wait_until(self, is_so: Callable[[], bool], timeout_s: float, what: str) -> None:
-        """Serves ROS until something is so.
-
-        Raises:
-            DemoError: it never is, or the launch has ended.
-        """
-        import rclpy
-
-        until = time.monotonic() + timeout_s
-        while not is_so():
-            rclpy.spin_once(self._node, timeout_sec=0.05)
-            self.listener.listen()
-            if self._process.poll() is not None:
-                raise DemoError(f"the launch ended: {last_error(self._log)}; see {_shown(self._log)}")
-            if time.monotonic() > until:
-                problems = "; ".join(f"{node}: {text}" for node, text in self.listener.newest_problem.items())
-                raise DemoError(f"{what} for {timeout_s:.0f} s{f' ({problems})' if problems else ''}; see {_shown(self._log)}")
-
-    def ask(self, future: Any, what: str) -> Any:
-        """What a future brings."""
-        self.wait_until(future.done, START_TIMEOUT_S, what)
-        return future.result()
-
-    def reason_against(self, message: Any) -> str:
-        """Why an order would not be taken; empty if it would."""
-        from humanoid_interfaces.srv import CheckOrder
-
-        reply = self.ask(self._checker.call_async(CheckOrder.Request(order=message)), "the mission did not answer")
-        return reply.reason
-
-    def wait_until_ready(self, message: Any) -> None:
-        """Waits until all nodes are up and would take an order.
-
-        Raises:
-            DemoError: they never are.
-        """
-        self.wait_until(self.action.server_is_ready, START_TIMEOUT_S, "no mission answered")
-        self.wait_until(self._checker.service_is_ready, START_TIMEOUT_S, "no mission answered")
-        until = time.monotonic() + START_TIMEOUT_S
-        while (reason := self.reason_against(message)).startswith(("nothing was ever heard", "control_node", "policy_node")):
-            if time.monotonic() > until:
-                raise DemoError(f"the nodes did not start: {reason}; see {_shown(self._log)}")
-            time.sleep(0.2)
-        now = self.listener
-        self.wait_until(lambda: now.now_s > 0.6, START_TIMEOUT_S, "the simulation did not run")
-        self._began = time.monotonic(), now.now_s
-
-    def close(self):
-        """The record of the run; ROS is shut down."""
-        import rclpy
-
-        record = self.listener.finish()
-        if self._began is not None:
-            record.wall_s, record.simulated_s = time.monotonic() - self._began[0], self.listener.now_s - self._began[1]
-        self._node.destroy_node()
-        rclpy.try_shutdown()
-        return record
-
-
-def _carry_out_orders(client: _Client, factory: Factory, console: Console) -> None:
+def _carry_out_orders(client: OrderClient, factory: Factory, console: Console) -> None:
     """Sends every order, each after the one before has ended.
 
     Raises:
-        DemoError: the nodes do not start, or one of them is gone.
+        NodesError: the nodes do not start, or one of them is gone.
     """
-    from humanoid_control.ros.conversions import order_to_message
-
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("starting nodes", total=1.0)
+        told = [""]
 
         def show(text: str, share: float = 0.0) -> None:
-            if not progress.disable:
-                progress.update(task, description=text, completed=share)
-            elif share == 0.0 or text != show.last:
+            progress.update(task, description=text, completed=share)
+            if progress.disable and text != told[0]:
                 console.print(text)
-            show.last = text
+            told[0] = text
 
-        show.last = ""
         show("starting nodes")
-        client.wait_until_ready(order_to_message(factory.orders[0]))
-        for index, order in enumerate(factory.orders):
-            _carry_out(client, order, f"{index + 1}/{len(factory.orders)}", show, console)
-
-
-def _carry_out(client: _Client, order: Order, number: str, show: Callable, console: Console) -> None:
-    from humanoid_interfaces.action import CarryOutOrder
-
-    from humanoid_control.report.run_record import OrderRecord
-    from humanoid_control.ros.conversions import order_to_message
-
-    name = f"{order.tote} to {order.on or order.to}"
-    message = order_to_message(order, f"demo-{number.partition('/')[0]}")
-    listener, began = client.listener, client.listener.now_s
-    known = set(listener.verdicts)
-
-    def told(feedback: Any) -> None:
-        show(f"order {number}, {name}: {feedback.feedback.sub_task}", feedback.feedback.progress)
-
-    reason = client.reason_against(message)
-    if reason:
-        listener.record.orders.append(OrderRecord(name, began, began, False, None, "refused", reason))
-        console.print(f"order {number}, {name}: refused: {reason}")
-        return
-    goal = CarryOutOrder.Goal(order=message)
-    handle = client.ask(client.action.send_goal_async(goal, feedback_callback=told), "the order was not answered")
-    if not handle.accepted:
-        listener.record.orders.append(OrderRecord(name, began, began, False, None, "refused", "see the log"))
-        return
-    future = handle.get_result_async()
-    client.wait_until(future.done, ORDER_TIMEOUT_S, "the order did not end")
-    result, ended = future.result().result, listener.now_s
-    until = time.monotonic() + VERDICT_TIMEOUT_S
-    client.wait_until(lambda: set(listener.verdicts) - known or time.monotonic() > until, 2 * VERDICT_TIMEOUT_S, "")
-    verdict = next((listener.verdicts[key] for key in listener.verdicts if key not in known), None)
-    judged = None if verdict is None else verdict.done
-    seen = "no verdict" if verdict is None else verdict.detail if verdict.done else f"{verdict.reason}: {verdict.detail}"
-    failure = result.reason or ("" if judged else "not_done" if verdict is None else verdict.reason)
-    listener.record.orders.append(OrderRecord(name, began, ended, result.success, judged, failure, result.detail, seen))
-    outcome = "done" if result.success else f"{result.reason}: {result.detail}"
-    console.print(f"order {number}, {name}: {outcome} after {result.duration:.1f} s; the judge: {seen}")
+        client.wait_until_ready(factory.orders[0])
+        for number, order in enumerate(factory.orders, 1):
+            name = f"order {number}/{len(factory.orders)}, {order.tote} to {order.on or order.to}"
+            record = client.carry_out(order, f"demo-{number}", show=lambda sub_task, share: show(f"{name}: {sub_task}", share))
+            outcome = "done" if record.done else f"{record.reason}: {record.detail}"
+            judge = f"; the judge: {record.judge_detail}" if record.judge_detail else ""
+            console.print(f"{name}: {outcome} after {record.ended_s - record.began_s:.1f} s{judge}")
 
 
 # --- the report ---------------------------------------------------------------------------------------------------------

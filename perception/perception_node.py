@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 from humanoid_interfaces.msg import SimulationState
-from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesis, ObjectHypothesisWithPose
 
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.nodes.factory_file import DESCRIPTION, find_factory
@@ -22,13 +21,10 @@ from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import parameter
 from humanoid_control.ros.qos import create_publisher, create_subscription
-from humanoid_control.transforms import from_pose, to_pose
 from perception.oracle import OraclePoses
-from perception.poses import ObjectPose, PoseSet
+from perception.ros.pose_messages import poses_to_message
 
 NAME = "perception_node"
-FRAME = "base_link"
-TOTE, SURFACE, PERSON = "tote", "surface", "person"
 
 
 @dataclass(frozen=True)
@@ -93,52 +89,6 @@ class PerceptionNode(ManagedNode):
         self._detections.publish(poses_to_message(poses))
         self.health.values = {"totes": len(poses.totes), "surfaces": len(poses.surfaces), "people": len(poses.people)}
         self.health.set(OK, f"{self.parameters.poses}: sees")
-
-
-def poses_to_message(poses: PoseSet) -> Detection3DArray:
-    """The message of what was seen."""
-    header = conversions.make_header(poses.stamp_s, FRAME)
-    detections = []
-    for kind, things in ((TOTE, poses.totes), (SURFACE, poses.surfaces)):
-        for thing in things.values():
-            detections.append(_detection(conversions.make_header(thing.stamp_s, FRAME), kind, thing.name,
-                                         to_pose(thing.base_from_object), thing.covariance))  # fmt: skip
-    for name, position in poses.people.items():
-        pose = np.array([position[0], position[1], 0.0, 0.0, 0.0, 0.0, 1.0])
-        detections.append(_detection(header, PERSON, name, pose, np.zeros((6, 6))))
-    return Detection3DArray(header=header, detections=detections)
-
-
-def _detection(header, kind: str, name: str, pose: np.ndarray, covariance: np.ndarray) -> Detection3D:
-    result = ObjectHypothesisWithPose(hypothesis=ObjectHypothesis(class_id=kind, score=1.0))
-    result.pose.pose = conversions.pose_to_message(pose)
-    result.pose.covariance = covariance.ravel()
-    detection = Detection3D(header=header, id=name, results=[result])
-    detection.bbox.center = result.pose.pose
-    return detection
-
-
-def poses_from_message(message: Detection3DArray) -> PoseSet:
-    """What was seen, of a message.
-
-    Raises:
-        ConfigurationError: it is not in base_link.
-    """
-    if message.header.frame_id != FRAME:
-        raise ConfigurationError(f"detections are in frame '{message.header.frame_id}'; they must be in '{FRAME}'")
-    found: dict[str, dict] = {TOTE: {}, SURFACE: {}, PERSON: {}}
-    for detection in message.detections:
-        result = detection.results[0] if detection.results else None
-        if result is None or result.hypothesis.class_id not in found:
-            continue
-        pose = conversions.pose_from_message(result.pose.pose)
-        if not np.isfinite(pose).all():
-            continue
-        kind = result.hypothesis.class_id
-        found[kind][detection.id] = pose[:2] if kind == PERSON else ObjectPose(
-            detection.id, from_pose(pose), np.reshape(result.pose.covariance, (6, 6)),
-            conversions.time_from_message(detection.header.stamp))  # fmt: skip
-    return PoseSet(conversions.time_from_message(message.header.stamp), found[TOTE], found[SURFACE], found[PERSON])
 
 
 def main() -> int:

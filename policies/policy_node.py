@@ -29,8 +29,8 @@ from humanoid_control.ros.parameters import parameter
 from humanoid_control.ros.qos import create_publisher
 from humanoid_control.transforms import from_pose, inverse
 from humanoid_control.types import BaseEstimate, ControlStatus, WholeBodyTarget
-from perception.perception_node import poses_from_message
 from perception.poses import PoseSet
+from perception.ros.pose_messages import poses_from_message
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.runtime import POLICIES, make_policy
 

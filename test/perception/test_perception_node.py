@@ -9,8 +9,8 @@ import pytest
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.ros.environment import environment_for_children, prepare_environment
 from humanoid_control.transforms import planar
-from perception.perception_node import poses_from_message, poses_to_message
 from perception.poses import ObjectPose, PoseSet
+from perception.ros.pose_messages import poses_from_message, poses_to_message
 
 
 def make_poses():

@@ -1,0 +1,1 @@
+"""What perception says and hears through ROS."""
