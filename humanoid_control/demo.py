@@ -185,7 +185,7 @@ def _report(record: Any, folder: Path, console: Console, *, problem: str, video:
     film = folder / VIDEO
     has_film = film.is_file() and film.stat().st_size > 0
     if video and not has_film:
-        reason = last_error(folder / LOG, marks=("camera_node", "[ERROR]"))
+        reason = last_error(folder / LOG, node="camera_node")
         notes.append(f"no film: {reason}")
         console.print(f"no film: {reason}")
     with _status(console, "drawing plots"):
@@ -208,14 +208,20 @@ def _report(record: Any, folder: Path, console: Console, *, problem: str, video:
     return 1
 
 
-def last_error(log: Path, *, marks: tuple[str, ...] = ()) -> str:
-    """The line of a launch's log that says best what went wrong."""
-    lines = log.read_text(errors="replace").splitlines()
-    for wanted in ((*marks,),) if marks else (("error: ",), ("[ERROR]",), ("Error",)):
-        found = [line for line in lines if all(mark in line for mark in wanted) and "died: exit code" not in line]
-        if found:
-            return found[-1].strip()
-    return lines[-1].strip() if lines else "its log is empty"
+def last_error(log: Path, *, node: str = "") -> str:
+    """What a launch's log says went wrong: the first process that died, and its own last word.
+
+    Args:
+        log: as the runner or `ros2 launch` writes it.
+        node: whose errors are wanted; by default those of the first that died.
+    """
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    died = next((line for line in lines if "died" in line and "exit code" in line and node in line), "")
+    if died and not node:
+        node = died.removeprefix("[launch] error: ").removeprefix("[ERROR] [").partition(" died")[0].partition("]")[0]
+    own = [line for line in lines if node in line and ("error: " in line or "[ERROR]" in line or "Error" in line) and line != died]
+    said = [*([died] if died else []), *own[-1:]]
+    return "; ".join(said) or (lines[-1] if lines else "its log is empty")
 
 
 def _shown(path: Path) -> str:

@@ -165,7 +165,8 @@ class MissionNode(Node):
     # --- an order -----------------------------------------------------------------------------------------------------
 
     def _tell_order(self) -> None:
-        self._orders.publish(self._current)
+        if self.context.ok():
+            self._orders.publish(self._current)
 
     def _carry_out(self, handle: ServerGoalHandle) -> CarryOutOrder.Result:
         self._waiting += 1
@@ -183,7 +184,10 @@ class MissionNode(Node):
                 self._mission.begin(conversions.order_from_message(message))
                 self._health.set(OK, f"carries out order {message.order_id}: {message.tote} to {message.to}")
                 end = self._follow(handle, message)
-                self._finish(end)
+                if self.context.ok():
+                    self._finish(end)
+        if not self.context.ok():
+            return CarryOutOrder.Result()  # nobody can hear it any more
         return self._answer(handle, end, max(0.0, self._robot_clock() - began))
 
     def _follow(self, handle: ServerGoalHandle, message: Order) -> _End:
@@ -197,7 +201,7 @@ class MissionNode(Node):
                 end = self._silent() or self._stopped()
                 if end is not None:
                     return end
-                if self._ending:
+                if self._ending or not self.context.ok():
                     return _End("stopped", "the mission was shut down")
                 if handle.is_cancel_requested:
                     return self._cancel(message)
