@@ -20,6 +20,7 @@ from humanoid_control.mission.factory import (
 from humanoid_control.mission.load_carriers import LoadCarrier
 
 BELT_STOP = 0.03  # m at the far end of a belt, taken by the stop that keeps totes on it
+LEG_ROOM = 0.32  # m from a belt's upstream end
 COMFORTABLE_GAP = 0.12  # m between totes that hands pass with ease
 TIGHT_GAP = 0.02  # m between totes that is left when there is no room for more
 
@@ -97,7 +98,10 @@ def free_place(
     xs = np.linspace(low_x, high_x, max(2, int((high_x - low_x) / 0.02) + 1))
     xs = xs[np.argsort(np.abs(xs - min(low_x + 0.07, high_x)), kind="stable")]  # 7 cm behind the front edge is at ease
     ys = np.linspace(low_y, high_y, max(3, 2 * int((high_y - low_y) / 0.04) + 1))
-    if not (isinstance(station, Conveyor) and station.speed > 0):
+    if isinstance(station, Conveyor) and station.speed > 0:
+        # Upstream first, but past the frame's leg, which would be in the way of a robot's knees.
+        ys = ys[np.argsort(np.where(ys >= min_y + LEG_ROOM, ys, max_y + (min_y - ys)), kind="stable")]
+    else:
         ys = ys[np.argsort(np.abs(ys - (low_y + high_y) / 2), kind="stable")]
     for gap in (COMFORTABLE_GAP, TIGHT_GAP):
         for x in xs:

@@ -111,6 +111,7 @@ def _set_options(spec: mujoco.MjSpec, floor_size: tuple[float, ...]) -> None:
     option.iterations = 50
     option.ls_iterations = 50
     option.tolerance = 1e-8
+    option.jacobian = mujoco.mjtJacobian.mjJAC_SPARSE  # a step with a gripped tote takes 147 us instead of 366
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 1920, 1080
     spec.visual.quality.offsamples = 0  # four times faster without a graphics card; the pretty mode asks for more
     spec.visual.quality.shadowsize = 2048

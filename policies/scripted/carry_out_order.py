@@ -23,8 +23,9 @@ from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTa
 from perception.poses import surface_name
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import (
-    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, KNEE_DISTANCE, LONGEST_REACH, READY, SQUAT_DISTANCE, SQUAT_HEIGHT, STANCE_DISTANCE, TOE_DISTANCE, UPRIGHT, BodyPosture, HandKinematics, PosturePlanner, grip_opening,
-    hand_in_tote, tote_from_hands,
+    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, HEAVY, KNEE_DISTANCE, KNEE_HALF_WIDTH, KNEES_LOW, READY, SQUAT_DISTANCE,
+    SQUAT_HEIGHT, STANCE_DISTANCE, TOE_DISTANCE, UPRIGHT, BodyPosture, HandKinematics, PosturePlanner, bearable_reach, grip_opening, hand_in_tote,
+    tote_from_hands,
 )  # fmt: skip
 from policies.scripted.navigation import CARRYING, EMPTY_HANDED, STEPPING_UP, Tolerance, WalkingLimits, WayFollower, velocity_to
 
@@ -39,6 +40,7 @@ STANDOFF_TOLERANCE = Tolerance(0.08, 0.12)
 HAND_SPEED, HAND_TURN_SPEED = 0.30, 1.2  # m/s, rad/s
 BODY_SPEED, BODY_TURN_SPEED = 0.15, 0.5  # m/s of squatting, rad/s of bending
 MAX_TRIES = 3
+REACH_SLACK = 0.03  # m of reach too far that is not worth pulling or pushing a tote
 PERSON_STOP_DISTANCE = 0.9  # m
 HAND_HALF_HEIGHT = 0.075  # m, of an open hand on its side, and what it is kept off
 
@@ -164,6 +166,9 @@ class CarryOutOrder:
             self._say("grip", "the fingers are above and below both lips", "lift", 0.3)
             yield from self._close_fingers()
             if self._has_grip():
+                if self._beyond_reach(self._source_tote()) > 0.0:
+                    self._say("draw_near", "the tote is too far away to be lifted", "lift", 0.32)
+                    yield from self._draw_near()
                 self._say("lift", "both lips are between the pads", "step_back", 0.35)
                 yield from self._lift()
                 if self._is_lifted():
@@ -253,10 +258,33 @@ class CarryOutOrder:
     def _stance_distance(self, station, odom_from_tote: np.ndarray) -> float:
         """Metres from the base to the middle of a tote that is handled on a station."""
         surface = self._surface(station.name, 0)
-        behind_edge = float((inverse(surface) @ odom_from_tote)[0, 3]) - station.front_x
+        at = inverse(surface) @ odom_from_tote
+        behind_edge = float(at[0, 3]) - station.front_x
+        before_leg = abs(float(at[1, 3])) + KNEE_HALF_WIDTH > station.size[1] / 2
         # A low tote is taken squatting: the knees are then under the shelf, and the nearer it is the less the waist bears.
         knees = KNEE_DISTANCE if odom_from_tote[2, 3] > SQUAT_HEIGHT else SQUAT_DISTANCE
-        return max(STANCE_DISTANCE, min(behind_edge + knees, LONGEST_REACH), behind_edge + TOE_DISTANCE)
+        return max(STANCE_DISTANCE, min(behind_edge + knees, self._bearable_reach()),
+                   behind_edge + (KNEE_DISTANCE if before_leg else TOE_DISTANCE))  # fmt: skip
+
+    def _bearable_reach(self) -> float:
+        """Metres from the base at which the waist bears the tote, taken for heavy until it has been lifted."""
+        carried = float(self._observation.control.payload_masses.sum())
+        return bearable_reach(self._tote.carrier, carried if self._progress >= 0.4 else HEAVY)
+
+    def _beyond_reach(self, odom_from_tote: np.ndarray) -> float:
+        """Metres by which a tote is further away than the waist bears it; 0 if it is not."""
+        offset = (inverse(self._footprint()) @ odom_from_tote)[0, 3] - self._bearable_reach()
+        return float(offset) if offset > REACH_SLACK else 0.0
+
+    def _forward(self, distance: float) -> np.ndarray:
+        """(3,) m in `odom`, that far ahead."""
+        return distance * np.array([math.cos(self._pose[2]), math.sin(self._pose[2]), 0.0])
+
+    def _low_before(self, odom_from_tote: np.ndarray, posture: BodyPosture) -> BodyPosture:
+        """The posture for stepping up to a tote's place: knees below a low shelf's edge."""
+        if odom_from_tote[2, 3] > SQUAT_HEIGHT:
+            return posture
+        return BodyPosture(min(posture.pelvis_height, KNEES_LOW), posture.torso_pitch)
 
     def _stance_before(self, station, odom_from_tote: np.ndarray) -> np.ndarray:
         """(3,) base pose (x, y, yaw) in `odom` from which a tote is handled."""
@@ -482,7 +510,7 @@ class CarryOutOrder:
         at_stance = planar(self._stance_distance(self._source_station, tote), 0.0, 0.0, float(tote[2, 3]))
         goals = tuple(at_stance @ hand_in_tote(self._tote.carrier, s, up=self._ready_up, **READY) for s in (0, 1))
         yield from self._come_to_a_stand()
-        posture = self._postures.plan(goals)
+        posture = self._low_before(tote, self._postures.plan(goals))
         self._opening = OPEN
         yield from self._move_hands(goals, posture=posture, frame=FRAME_BASE_FOOTPRINT, starts=self._measured_hands())
         self._held = goals
@@ -518,6 +546,11 @@ class CarryOutOrder:
 
     def _openings_text(self) -> str:
         return " and ".join(f"{1000 * o:.0f} mm" for o in self._observation.state.gripper_openings)
+
+    def _draw_near(self) -> Script:
+        """Pulls the tote over its surface, to where it can be lifted."""
+        pull = self._forward(-self._beyond_reach(self._source_tote()))
+        yield from self._move_hands(tuple(_shifted(h, pull) for h in self._actual_hands()), opening=0.0, speed=0.10, settle=0.2)
 
     def _lift(self) -> Script:
         self._grip_transforms = tote_from_hands(self._source_tote(), self._actual_hands())
@@ -567,11 +600,14 @@ class CarryOutOrder:
         yield from self._bring_hands(planar(CARRY_DISTANCE, 0.0, 0.0, CARRY_GRIP_HEIGHT - self._tote.carrier.grip_height))
         self._check_carried()
 
-    def _bring_hands(self, base_from_tote: np.ndarray) -> Script:
-        """Moves the tote held to a pose (4, 4) in `base_footprint`, bending as needed."""
+    def _bring_hands(self, base_from_tote: np.ndarray, before: np.ndarray | None = None) -> Script:
+        """Moves the tote held to a pose (4, 4) in `base_footprint`, bending as needed, also for stepping up to a place."""
         goals = tuple(base_from_tote @ hand for hand in self._grip_transforms)
-        yield from self._move_hands(goals, posture=self._postures.plan(goals), frame=FRAME_BASE_FOOTPRINT, opening=0.0, speed=0.25,
-                                    settle=0.2, starts=self._held)  # fmt: skip
+        posture = self._postures.plan(goals)
+        if before is not None:
+            posture = self._low_before(before, posture)
+        yield from self._move_hands(goals, posture=posture, frame=FRAME_BASE_FOOTPRINT, opening=0.0, speed=0.25, settle=0.2,
+                                    starts=self._held)  # fmt: skip
         self._held = goals
 
     def _check_carried(self) -> None:
@@ -594,7 +630,7 @@ class CarryOutOrder:
         """Before the station: brings the tote to entry height, then steps up to it."""
         yield from self._come_to_a_stand()
         self._check_carried()
-        yield from self._bring_hands(planar(CARRY_DISTANCE, 0.0, 0.0, self._entry_height()))
+        yield from self._bring_hands(planar(CARRY_DISTANCE, 0.0, 0.0, self._entry_height()), self._goal_tote())
         yield from self._step_up(self._place_stance, STEPPING_UP)
         self._check_carried()
 
@@ -602,18 +638,23 @@ class CarryOutOrder:
         """Over its place as it is really held, then down until it stands."""
         hands = self._actual_hands()
         held = tote_from_hands(self._tote_facing(self._pose[2]), hands)
-        goal = self._goal_tote()
+        # A heavy tote is set down as far away as the waist bears it, and then pushed over its surface.
+        push = self._beyond_reach(self._goal_tote()) if self._place.on is None else 0.0
+        goal = _shifted(self._goal_tote(), self._forward(-push))
         posture = self._bend_for(tuple(goal @ h for h in held))
         above = tuple(_raised(goal @ h, 0.025) for h in held)
         yield from self._move_hands(above, posture=posture, opening=0.0, speed=0.2, settle=0.3)
         held = tote_from_hands(self._tote_facing(self._pose[2]), self._actual_hands())
-        goal = self._goal_tote()
+        goal = _shifted(self._goal_tote(), self._forward(-push))
         if self._belt_velocity().any():  # a belt would drag a tote that is still held: let it drop the last millimetres
             yield from self._move_hands(tuple(_raised(goal @ h, 0.003) for h in held), opening=0.0, speed=0.1)
             return
         yield from self._move_hands(tuple(_raised(goal @ h, 0.01) for h in held), opening=0.0, speed=0.1)
         down = tuple(_raised(h, -0.014) for h in self._actual_hands())
         yield from self._move_hands(down, opening=0.0, speed=0.06, settle=0.2)
+        if push > 0.0:
+            there = tuple(_shifted(h, self._forward(push)) for h in self._actual_hands())
+            yield from self._move_hands(there, posture=self._bend_for(there), opening=0.0, speed=0.10, settle=0.2)
 
 
 def _raised(pose: np.ndarray, height: float) -> np.ndarray:

@@ -21,9 +21,11 @@ OUTWARD = 0.011  # m, the pads' middle beyond the lip's edge
 BACKWARD = 0.018  # m, the pads' middle before the tote's: where pad and lip overlap is then beside the tote's middle
 STANCE_DISTANCE = 0.35  # m from the base to the middle of a tote that is gripped or set down, at least
 KNEE_DISTANCE = 0.28  # m from the base to a station's front edge: knees need it at a leg, a post or a low shelf
-SQUAT_HEIGHT, SQUAT_DISTANCE = 0.58, 0.20  # m: a surface for which the robot squats, and the distance from its edge then
-TOE_DISTANCE = 0.19  # m the same where a tote stands so deep that only toes keep clear
-LONGEST_REACH = 0.48  # m from the base to a tote's middle, for which the robot rather comes closer
+KNEE_HALF_WIDTH = 0.28  # m from the robot's middle to where a station's leg is out of the knees' way
+SQUAT_HEIGHT, SQUAT_DISTANCE = 0.58, 0.215  # m: a surface for which the robot squats, and the distance from its edge then
+KNEES_LOW = 0.62  # m, the pelvis when stepping up to such a surface: lifted knees stay below it
+TOE_DISTANCE = 0.17  # m the same where a tote stands so deep that only toes keep clear
+HEAVY = 3.0  # kg, what a tote of unknown mass is taken for
 CARRY_DISTANCE = 0.36  # m the same while walking with it
 CARRY_GRIP_HEIGHT = 0.95  # m, of the hands
 READY = {"outward": 0.09, "backward": 0.17}  # m off the grip: hands beside the body, in front of the station's edge
@@ -46,6 +48,19 @@ def hand_in_tote(carrier: LoadCarrier, side: int, *, outward: float = 0.0, backw
 def grip_opening(carrier: LoadCarrier) -> tuple[float, float]:
     """Smallest and largest gap in m between pads that have the lip between them."""
     return 0.013, 0.025
+
+
+def bearable_reach(carrier: LoadCarrier, mass: float) -> float:
+    """Metres from the base to a tote's middle at which the waist's pitch motor (35 N m) bears it with 10% to spare.
+
+    A fit to gravity torques of stance plans (docs/control.md): the arms' own weight counts most, so a longer tote, for
+    which the hands are wider apart and the body bends more, has to be nearer.
+
+    Args:
+        carrier: the tote.
+        mass: kg, as carried.
+    """
+    return 0.42 - 0.30 * (carrier.length - 0.297) - 0.024 * (min(max(mass, 0.5), HEAVY) - 1.5)
 
 
 @dataclass(frozen=True)
