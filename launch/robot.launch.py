@@ -1,5 +1,8 @@
 """The robot: its control and its description."""
 
+from pathlib import Path
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, Shutdown
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -17,6 +20,18 @@ def text(name):
     return ParameterValue(LaunchConfiguration(name), value_type=str)
 
 
+def make_description_node():
+    """ROS's own robot_state_publisher where it is installed, else ours."""
+    try:
+        get_package_prefix("robot_state_publisher")
+    except PackageNotFoundError:
+        return Node(package="humanoid_control", executable="description_node", output="screen",
+                    parameters=[parameters_of("description_node")])
+    urdf = Path(get_package_share_directory("humanoid_control"), "urdf", "g1.urdf").read_text()
+    return Node(package="robot_state_publisher", executable="robot_state_publisher", output="screen",
+                parameters=[{"robot_description": ParameterValue(urdf, value_type=str)}])
+
+
 def generate_launch_description():
     return LaunchDescription([
         DeclareLaunchArgument("robot", default_value="fake", description="driver", choices=["mujoco", "fake"]),
@@ -29,6 +44,5 @@ def generate_launch_description():
              parameters=[parameters_of("control_node"), {
                  "robot": text("robot"), "factory": text("factory"), "seed": LaunchConfiguration("seed"),
                  "rate_factor": LaunchConfiguration("rate_factor")}]),
-        Node(package="humanoid_control", executable="description_node", output="screen",
-             parameters=[parameters_of("description_node")]),
+        make_description_node(),
     ])

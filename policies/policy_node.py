@@ -18,6 +18,7 @@ from rclpy.serialization import deserialize_message
 from vision_msgs.msg import Detection3DArray
 
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
+from humanoid_control.inverse_kinematics import warm_up
 from humanoid_control.nodes.factory_file import DESCRIPTION, find_factory
 from humanoid_control.nodes.health import ERROR, OK, WARN
 from humanoid_control.nodes.life_cycle import ManagedNode, start
@@ -66,6 +67,7 @@ class PolicyNode(ManagedNode):
 
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
+        warm_up()  # quick where kernels were compiled at set-up; elsewhere the robot must not wait for the compiler
         self._policy = make_policy(self.parameters.policy, RobotModel.load())
         unknown = self._policy.needs - {"poses"}
         if unknown:

@@ -111,11 +111,13 @@ class CameraNode(ManagedNode):
             self._cameras.end()
             self._cameras = None
         if self._film is not None:
-            # Printed: ROS, and with it the logger, may be down already.
-            print(f"finishes the film: {self._film.behind} pictures to go", flush=True)
-            count = self._film.end()
-            print(f"filmed {self.parameters.video}: {count} pictures", flush=True)
-            self._film = None
+            film, self._film = self._film, None
+            if not film.failure:
+                # Printed: ROS, and with it the logger, may be down already.
+                print(f"finishes the film: {film.behind} pictures to go", flush=True)
+            count = film.end()
+            if count:
+                print(f"filmed {self.parameters.video}: {count} pictures", flush=True)
 
     def _poll(self) -> None:
         for message in self._states.take():

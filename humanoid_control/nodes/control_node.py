@@ -25,7 +25,7 @@ from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
-from humanoid_control.control_loop import ControlLoop
+from humanoid_control.control_loop import ControlLoop, warm_up
 from humanoid_control.errors import ConfigurationError, FactoryError, OrderError, RobotError, TargetError
 from humanoid_control.nodes.control_thread import ControlThread, Snapshot
 from humanoid_control.nodes.factory_file import DESCRIPTION, find_factory
@@ -79,6 +79,7 @@ class ControlNode(Node):
         self._health = Health(self)
         model = RobotModel.load()
         self._model = model
+        warm_up()  # quick where kernels were compiled at set-up; elsewhere the loop must not wait for the compiler
         robot = self._make_robot(parameters, model)
         loop = ControlLoop(PacedRobot(robot, rate_factor=parameters.rate_factor))
         self.thread = ControlThread(loop, observe=self._observe if self.simulation is not None else None)
