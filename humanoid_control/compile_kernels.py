@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from humanoid_control import rigid_body
 from humanoid_control.errors import HumanoidControlError
+from humanoid_control.kernels import forget_old_kernels
 from humanoid_control.robot_model import RobotModel
 
 # In the order of what builds on what: a kernel compiles those it calls.
@@ -66,6 +67,7 @@ def main() -> int:
                 console.print(f"error: the kernels of {name} cannot be compiled: {error}", highlight=False)
                 return 1
             progress.advance(task)
+    forget_old_kernels()
     console.print(
         f"{len(MODULES)} modules of compiled kernels are ready ({time.monotonic() - start:.1f} s).", highlight=False
     )

@@ -15,7 +15,7 @@ import numpy as np
 
 from humanoid_control import safety
 from humanoid_control.errors import RobotError, TargetError
-from humanoid_control.rigid_body import JIT
+from humanoid_control.kernels import JIT
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.robots.command_checks import opening_range
 from humanoid_control.robots.robot import Robot

@@ -13,15 +13,13 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from humanoid_control.kernels import JIT
 from humanoid_control.robot_model import RigidBodyTree
 
 GRAVITY = 9.81
 BODIES = 30
 JOINTS = BODIES - 1
 VELOCITIES = JOINTS + 6
-# Full fast-math assumes there are no NaN, and then NaN can no longer be tested for: only these are safe here.
-JIT = {"cache": True, "fastmath": {"reassoc", "contract", "arcp", "nsz"}, "error_model": "numpy"}
-
 TREE = np.dtype([
     ("parents", np.int64, BODIES), ("rotations", np.float64, (BODIES, 3, 3)), ("translations", np.float64, (BODIES, 3)),
     ("axes", np.int64, BODIES), ("masses", np.float64, BODIES), ("centres", np.float64, (BODIES, 3)),

@@ -17,7 +17,8 @@ import numba
 import numpy as np
 
 from humanoid_control import self_collision
-from humanoid_control.rigid_body import JIT, JOINTS, VELOCITIES, dynamics, motion_record, tree_record
+from humanoid_control.kernels import JIT
+from humanoid_control.rigid_body import JOINTS, VELOCITIES, dynamics, motion_record, tree_record
 from humanoid_control.robot_model import ARM_JOINTS, RobotModel
 from humanoid_control.robots.command_checks import damping_command, opening_range
 from humanoid_control.types import ImuSample, JointCommand, RobotState

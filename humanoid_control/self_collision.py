@@ -14,13 +14,8 @@ import numba
 import numpy as np
 
 from humanoid_control.errors import ModelError
-from humanoid_control.rigid_body import (
-    JIT,
-    VELOCITIES,
-    forward_kinematics,
-    motion_record,
-    tree_record,
-)
+from humanoid_control.kernels import JIT
+from humanoid_control.rigid_body import VELOCITIES, forward_kinematics, motion_record, tree_record
 from humanoid_control.robot_model import Capsule, RobotModel
 
 MAX_CAPSULES = 32

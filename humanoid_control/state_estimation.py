@@ -12,9 +12,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from humanoid_control.kernels import JIT
 from humanoid_control.rigid_body import (
-    JIT, VELOCITIES, dynamics, motion_record, point_columns, point_motion, point_position,
-    rotation_from_quaternion, tree_record,
+    VELOCITIES, dynamics, motion_record, point_columns, point_motion, point_position, rotation_from_quaternion,
+    tree_record,
 )  # fmt: skip
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.types import BaseEstimate, RobotState

@@ -19,7 +19,8 @@ import numpy as np
 from humanoid_control.bench.push import Case, PushTrial
 from humanoid_control.bench.report import Report, progress
 from humanoid_control.control_loop import ControlLoop
-from humanoid_control.rigid_body import JIT, dynamics
+from humanoid_control.kernels import JIT
+from humanoid_control.rigid_body import dynamics
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.types import JointCommand, RobotState, WholeBodyTarget
 from humanoid_control.whole_body_control import dynamics_qp, walking

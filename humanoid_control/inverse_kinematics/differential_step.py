@@ -17,19 +17,11 @@ import numba
 import numpy as np
 
 from humanoid_control.inverse_kinematics.quadratic_program import MAX_ROWS, NOT_CONVEX, QP, solve
+from humanoid_control.kernels import JIT
 from humanoid_control.rigid_body import (
-    BODIES,
-    JIT,
-    JOINTS,
-    MOTION,
-    TREE,
-    VELOCITIES,
-    forward_kinematics,
-    point_columns,
-    point_position,
-    rotation_error,
+    BODIES, JOINTS, MOTION, TREE, VELOCITIES, forward_kinematics, point_columns, point_position, rotation_error,
     rotation_from_quaternion,
-)
+)  # fmt: skip
 from humanoid_control.self_collision import MAX_PAIRS, PAIRS, PROXIMITY, capsule_distances, distance_row
 
 MAX_FRAMES = 12

@@ -16,7 +16,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from humanoid_control.rigid_body import JIT, VELOCITIES
+from humanoid_control.kernels import JIT
+from humanoid_control.rigid_body import VELOCITIES
 
 MAX_ROWS = 48
 INFEASIBLE, UNFINISHED, NOT_CONVEX = -1, -2, -3

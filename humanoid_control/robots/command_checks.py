@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from humanoid_control.errors import TargetError
-from humanoid_control.rigid_body import JIT
+from humanoid_control.kernels import JIT
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.types import JointCommand
 

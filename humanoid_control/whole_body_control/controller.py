@@ -9,7 +9,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from humanoid_control.rigid_body import GRAVITY, JIT, JOINTS, motion_record, point_columns, point_position, rotation_from_quaternion, tree_record
+from humanoid_control.kernels import JIT
+from humanoid_control.rigid_body import (
+    GRAVITY, JOINTS, motion_record, point_columns, point_position, rotation_from_quaternion, tree_record,
+)  # fmt: skip
 from humanoid_control.robot_model import ARM_JOINTS, LEG_JOINTS, WAIST_JOINTS, RobotModel
 from humanoid_control.state_estimation import StateEstimator
 from humanoid_control.types import FRAME_ODOM, BaseEstimate, JointCommand, RobotState, WholeBodyTarget

@@ -17,8 +17,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from humanoid_control.kernels import JIT
 from humanoid_control.rigid_body import (
-    JIT, JOINTS, VELOCITIES, dynamics, point_columns, point_motion, point_position, rotation_error,
+    JOINTS, VELOCITIES, dynamics, point_columns, point_motion, point_position, rotation_error,
 )  # fmt: skip
 from humanoid_control.robot_model import RobotModel
 
@@ -566,7 +567,7 @@ def _satisfy_inequalities(gains, points, tasks, motion, out, forces):
                     drop = a
             primal_step = -slack / curvature if curvature > 1e-9 * scale else np.inf
             step = min(dual_step, primal_step)
-            if not np.isfinite(step):  # contradicts the active set: leave it violated, the filter behind clips torques
+            if not step < np.inf:  # contradicts the active set: leave it violated, the filter behind clips torques
                 out.ignored[new] = 1
                 relaxed += 1
                 status = RELAXED

@@ -13,7 +13,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from humanoid_control.rigid_body import GRAVITY, JIT
+from humanoid_control.kernels import JIT
+from humanoid_control.rigid_body import GRAVITY
 
 STANDING, SHIFTING, DOUBLE, SINGLE = 0, 1, 2, 3
 STEP_TIMES = 25
