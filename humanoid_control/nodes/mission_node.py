@@ -39,7 +39,7 @@ FEEDBACK_PERIOD_S = 0.5
 STAND_TIMEOUT_S = 5.0
 HELD_PAYLOAD = 0.3  # kg in both hands together, from which on something is held
 HANDS_FULL = ("lift", "carry", "align", "set_down")
-MOVED = (*HANDS_FULL, "grip", "step_back", "let_go")
+MOVED = (*HANDS_FULL, "grip", "draw_near", "step_back", "let_go")
 
 
 @dataclass(frozen=True)
