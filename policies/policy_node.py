@@ -33,7 +33,7 @@ from humanoid_control.types import BaseEstimate, ControlStatus, WholeBodyTarget
 from perception.poses import PoseSet
 from perception.ros.pose_messages import poses_from_message
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
-from policies.runtime import POLICIES, make_policy
+from policies.registry import POLICIES, make_policy
 
 NAME = "policy_node"
 POLL_PERIOD_S = 0.004
@@ -45,7 +45,7 @@ ESTIMATE_MEMORY = 128  # ticks back to which poses can be matched: half a second
 class PolicyParameters:
     """See config/policy_node.yaml."""
 
-    policy: str = parameter("scripted", "who decides", choices=POLICIES)
+    policy: str = parameter("scripted", "who decides", choices=tuple(POLICIES))
     factory: str = parameter("line_side", DESCRIPTION)
     robot: str = parameter("mujoco", "the robot it acts for")
     stale_s: float = parameter(0.5, "age of poses, estimate or status at which the policy is not asked any more",

@@ -15,34 +15,16 @@ from humanoid_control.control_loop import ControlLoop
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
 from humanoid_control.mission.factory import Factory
 from humanoid_control.robot_model import RobotModel
-from humanoid_control.robots.mujoco_robot import MujocoRobot
-from humanoid_control.simulation.episode import Episode, draw_episode
-from humanoid_control.simulation.judge import Judge, Verdict
-from humanoid_control.simulation.robot_spec import build_robot_spec
-from humanoid_control.simulation.scene import FactoryWorld, build_scene
-from humanoid_control.simulation.sensors import SensorNoise
-from humanoid_control.whole_body_control.controller import standing_posture
+from humanoid_control.simulation.episode import draw_episode
+from humanoid_control.simulation.judge import Verdict
+from humanoid_control.simulation.simulated_factory import SimulatedFactory
 from perception.oracle import OraclePoses
 from perception.poses import PoseSource
 from policies.policy import DONE, FAILED, Observation, Policy, PolicyOutput
-from policies.scripted.carry_out_order import CarryOutOrder
 
-CONTROL_PERIOD_S = 0.004
 SETTLE_S = 0.6  # s to stand before the first order
 DONE_GRACE_S = 5.0  # s after a policy says it is done in which the judge must see it
 POSE_RUNGS = ("oracle",)
-POLICIES = ("scripted",)
-
-
-def make_policy(name: str, model: RobotModel) -> Policy:
-    """A policy by its name on the command line.
-
-    Raises:
-        ConfigurationError: if there is none of that name.
-    """
-    if name != "scripted":
-        raise ConfigurationError(f"no policy '{name}'; there is {', '.join(POLICIES)}")
-    return CarryOutOrder(model)
 
 
 @dataclass
@@ -86,63 +68,20 @@ class EpisodeResult:
         return bool(self.orders) and all(r.verdict.done for r in self.orders)
 
 
-class SimulatedFloor:
-    """One episode's simulation with the robot in it, ready to run.
+def pose_source(rung: str, floor: SimulatedFactory) -> PoseSource:
+    """The rung of perception asked for, in a simulation.
 
-    Attributes:
-        episode: as drawn.
-        robot: the driver.
-        world: the factory's part; privileged.
-        judge: of the orders; privileged.
+    Raises:
+        ConfigurationError: if there is none of that name.
     """
-
-    def __init__(self, model: RobotModel, episode: Episode, *, control_period_s: float = CONTROL_PERIOD_S) -> None:
-        """Builds the scene and puts everything in its place.
-
-        Args:
-            model: the robot.
-            episode: as drawn.
-            control_period_s: s between ticks.
-        """
-        self.episode = episode
-        scene = build_scene(episode, build_robot_spec(model))
-        self.world = FactoryWorld(scene, episode)
-        self.judge = Judge(self.world)
-        self.verdict: Verdict | None = None
-        self._judging = False
-        self.robot = MujocoRobot(
-            model, scene, period_s=control_period_s, noise=SensorNoise().scaled(episode.sensor_noise),
-            delay_s=1e-3 * episode.delay_ms, rng=episode.stream("sensors"), on_physics_step=self._before_step,
-        )  # fmt: skip
-        self.robot.place(episode.factory.robot.start, standing_posture(model))
-        self.world.reset(self.robot.data)
-
-    def _before_step(self, scene, data) -> None:
-        self.world.step_actors(data, data.time)
-        if self._judging:
-            self.verdict = self.judge.update(data)
-
-    def begin(self, order) -> None:
-        """Starts to judge an order."""
-        self.judge.begin(order, self.robot.data)
-        self.judge.accepts_done = False
-        self.verdict = None
-        self._judging = True
-
-    def pose_source(self, rung: str) -> PoseSource:
-        """The rung of perception asked for.
-
-        Raises:
-            ConfigurationError: if there is none of that name.
-        """
-        if rung != "oracle":
-            raise ConfigurationError(f"no pose source '{rung}'; there is {', '.join(POSE_RUNGS)}")
-        return OraclePoses(self.world, self.robot.data)
+    if rung != "oracle":
+        raise ConfigurationError(f"no pose source '{rung}'; there is {', '.join(POSE_RUNGS)}")
+    return OraclePoses(floor.world, floor.robot.data)
 
 
 def run_episode(
     model: RobotModel, factory: Factory, seed: int, *, policy: Policy, poses: str = "oracle",
-    on_tick: Callable[[SimulatedFloor, ControlLoop, PolicyOutput | None], None] | None = None,
+    on_tick: Callable[[SimulatedFactory, ControlLoop, PolicyOutput | None], None] | None = None,
 ) -> EpisodeResult:  # fmt: skip
     """Carries out a factory's orders in the episode of a seed.
 
@@ -154,9 +93,9 @@ def run_episode(
         poses: rung of perception.
         on_tick: called after each control tick, for videos and logs.
     """
-    floor = SimulatedFloor(model, draw_episode(factory, seed))
+    floor = SimulatedFactory(model, draw_episode(factory, seed))
     robot, result = floor.robot, EpisodeResult(seed)
-    source = floor.pose_source(poses)
+    source = pose_source(poses, floor)
     loop = ControlLoop(robot)
     policy.forget()
     robot.connect()
@@ -190,10 +129,10 @@ def run_episode(
                     floor.verdict = Verdict(False, "gave_up", output.detail, robot.data.time - began)
                     break
                 if output.outcome == DONE:
-                    floor.judge.accepts_done = True
+                    floor.accept_done()
                     finished = min(finished, robot.data.time)
                     if robot.data.time - finished > DONE_GRACE_S:
-                        lacking = f"finished, but {floor.judge.lacking}"
+                        lacking = f"finished, but {floor.lacking}"
                         floor.verdict = Verdict(False, "not_done", lacking, robot.data.time - began)
                         break
             loop.step()

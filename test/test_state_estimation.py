@@ -4,7 +4,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from humanoid_control.bench.push import Case, PushTrial
+from policies.bench.push import Case, PushTrial
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.state_estimation import StateEstimator
 from humanoid_control.transforms import from_pose, inverse

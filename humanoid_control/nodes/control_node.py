@@ -100,9 +100,10 @@ class ControlNode(Node):
     def _make_robot(self, parameters: ControlParameters, model: RobotModel):
         if parameters.robot == "fake":
             return FakeRobot(model)
-        from humanoid_control.simulation.simulated_factory import SimulatedFactory  # only where it is wanted: it is heavy
+        from humanoid_control.simulation.episode import draw_episode  # only where they are wanted: they are heavy
+        from humanoid_control.simulation.simulated_factory import SimulatedFactory
 
-        self.simulation = SimulatedFactory(model, find_factory(parameters.factory), parameters.seed)
+        self.simulation = SimulatedFactory(model, draw_episode(find_factory(parameters.factory), parameters.seed))
         self._order_id, self._told_verdict = "", None
         return self.simulation.robot
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import mujoco
 
-from humanoid_control.mission.factory import Factory, Order
+from humanoid_control.mission.factory import Order
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.robots.mujoco_robot import MujocoRobot
-from humanoid_control.simulation.episode import draw_episode
+from humanoid_control.simulation.episode import Episode
 from humanoid_control.simulation.judge import Judge, Verdict
 from humanoid_control.simulation.robot_spec import build_robot_spec
 from humanoid_control.simulation.scene import FactoryWorld, build_scene
@@ -27,18 +27,17 @@ class SimulatedFactory:
         verdict: of the order being judged, once there is one; privileged.
     """
 
-    def __init__(self, model: RobotModel, factory: Factory, seed: int) -> None:
-        """Draws the episode of a seed and builds its scene.
+    def __init__(self, model: RobotModel, episode: Episode) -> None:
+        """Builds an episode's scene and puts everything in its place.
 
         Args:
             model: the robot.
-            factory: as loaded.
-            seed: of the episode.
+            episode: as drawn.
 
         Raises:
             SimulationError: the scene cannot be built.
         """
-        self.episode = draw_episode(factory, seed)
+        self.episode = episode
         self.scene = build_scene(self.episode, build_robot_spec(model))
         self.world = FactoryWorld(self.scene, self.episode)
         self._judge = Judge(self.world)

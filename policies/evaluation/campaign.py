@@ -13,7 +13,8 @@ from humanoid_control.robot_model import RobotModel, default_urdf_path
 from policies.evaluation.episode_record import record_episode
 from policies.evaluation.workers import run_jobs
 from policies.policy import Policy
-from policies.runtime import POLICIES, POSE_RUNGS, make_policy
+from policies.registry import POLICIES, make_policy
+from policies.runtime import POSE_RUNGS
 
 PACKAGES = ("humanoid_control", "perception", "policies")
 VIDEO_ALL, VIDEO_FAILURES = "all", "failures"

@@ -12,12 +12,13 @@ from humanoid_control.control_loop import ControlLoop
 from humanoid_control.errors import HumanoidControlError
 from humanoid_control.mission.factory import Factory
 from humanoid_control.robot_model import RobotModel
+from humanoid_control.simulation.simulated_factory import SimulatedFactory
 from policies.policy import Policy, PolicyOutput
-from policies.runtime import SimulatedFloor, run_episode
+from policies.runtime import run_episode
 
 TIMING_KEY = "wall_s"  # the only key of a record that differs from run to run
 
-Listener = Callable[[SimulatedFloor, ControlLoop, "PolicyOutput | None"], None]
+Listener = Callable[[SimulatedFactory, ControlLoop, "PolicyOutput | None"], None]
 
 
 @dataclass
@@ -64,12 +65,12 @@ class EpisodeWatch:
             listeners: called after it at each tick.
         """
         self.timelines: list[OrderTimeline] = []
-        self.floor: SimulatedFloor | None = None
+        self.floor: SimulatedFactory | None = None
         self.loop: ControlLoop | None = None
         self._listeners = listeners
         self._is_between_orders = True
 
-    def __call__(self, floor: SimulatedFloor, loop: ControlLoop, output: PolicyOutput | None) -> None:
+    def __call__(self, floor: SimulatedFactory, loop: ControlLoop, output: PolicyOutput | None) -> None:
         """See `run_episode`."""
         self.floor, self.loop = floor, loop
         if output is not None:

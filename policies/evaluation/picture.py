@@ -12,7 +12,8 @@ from humanoid_control.errors import ConfigurationError, HumanoidControlError
 from humanoid_control.mission.factory import Randomise, load_factory
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.simulation.cameras import CameraRenderer, outside_camera
-from policies.runtime import POLICIES, make_policy, run_episode
+from policies.registry import make_policy
+from policies.runtime import run_episode
 
 CLOSE_DISTANCE = 3.6  # m from the robot
 CLOSE_ELEVATION = -18.0  # degrees
@@ -57,7 +58,7 @@ def take_picture(model: RobotModel, factory_path: Path, *, subtask: str, after_s
         raise _Taken
 
     try:
-        run_episode(model, factory, 0, policy=make_policy(POLICIES[0], model), on_tick=look)
+        run_episode(model, factory, 0, policy=make_policy("scripted", model), on_tick=look)
     except _Taken:
         return pictures[0].resize(size, Image.Resampling.LANCZOS)
     raise ConfigurationError(f"The episode ends before {after_s} s of '{subtask}'.")

@@ -15,7 +15,7 @@ from humanoid_control.whole_body_control.controller import standing_posture
 from perception.poses import ObjectPose, PoseSet, surface_name
 from policies.evaluation.episode_record import record_episode
 from policies.policy import Observation
-from policies.runtime import make_policy
+from policies.registry import make_policy
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE_SIDE = ROOT / "config" / "factories" / "line_side.yaml"

@@ -10,7 +10,10 @@ from humanoid_control.mission.factory import Order, Randomise, RobotPlace
 from perception.poses import PoseSet
 from policies.evaluation.episode_record import EpisodeWatch, record_episode
 from policies.policy import FAILED, RUNNING
-from policies.runtime import SimulatedFloor, make_policy, run_episode
+from humanoid_control.simulation.simulated_factory import SimulatedFactory
+from policies import runtime
+from policies.registry import make_policy
+from policies.runtime import run_episode
 from policies.scripted import carry_out_order
 
 
@@ -91,7 +94,7 @@ class SeenEnough(Exception):
     """Ends an episode once it has shown what it should."""
 
 
-def put_tote(floor: SimulatedFloor, name: str, moved_by: np.ndarray) -> None:
+def put_tote(floor: SimulatedFactory, name: str, moved_by: np.ndarray) -> None:
     """Moves a tote by hand, (3,) m in the map, and leaves it at rest."""
     data, model = floor.robot.data, floor.robot.scene
     joint = model.body(floor.world.tote_bodies[name]).jntadr[0]
@@ -143,7 +146,7 @@ def test_a_tote_taken_away_ends_the_order_with_a_reason(model, line_side, monkey
     """It goes out of sight before the hands are there, and it is not where it was: one try, then a plain failure."""
     monkeypatch.setattr(carry_out_order, "MAX_TRIES", 1)
     taken = False
-    make_source = SimulatedFloor.pose_source
+    make_source = runtime.pose_source
 
     class Blinkered:
         def __init__(self, source):
@@ -153,7 +156,7 @@ def test_a_tote_taken_away_ends_the_order_with_a_reason(model, line_side, monkey
             poses = self._source.read()
             return PoseSet(poses.stamp_s, {} if taken else poses.totes, poses.surfaces, poses.people)
 
-    monkeypatch.setattr(SimulatedFloor, "pose_source", lambda floor, rung: Blinkered(make_source(floor, rung)))
+    monkeypatch.setattr(runtime, "pose_source", lambda rung, floor: Blinkered(make_source(rung, floor)))
 
     def take_away(floor, loop, output):
         nonlocal taken

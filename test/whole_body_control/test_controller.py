@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from humanoid_control.bench.push import CARRYING_AT_S, Case, PushTrial
+from policies.bench.push import CARRYING_AT_S, Case, PushTrial
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.types import WholeBodyTarget
 from humanoid_control.whole_body_control import walking

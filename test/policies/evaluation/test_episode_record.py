@@ -8,7 +8,7 @@ from humanoid_control.errors import TargetError
 from humanoid_control.types import WholeBodyTarget
 from policies.evaluation.episode_record import OrderTimeline, record_episode
 from policies.policy import FAILED, PolicyOutput
-from policies.runtime import make_policy
+from policies.registry import make_policy
 
 
 def told(timeline: OrderTimeline, *steps: tuple[str, float]) -> OrderTimeline:

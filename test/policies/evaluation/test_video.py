@@ -12,7 +12,7 @@ from humanoid_control.simulation.episode import draw_episode
 from humanoid_control.simulation.scene import build_scene
 from policies.evaluation.episode_record import record_episode
 from policies.evaluation.video import CAPTION_HEIGHT, RATE_HZ, EpisodeVideo
-from policies.runtime import make_policy
+from policies.registry import make_policy
 
 
 @pytest.fixture

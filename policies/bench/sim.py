@@ -18,7 +18,9 @@ from humanoid_control.control_loop import ControlLoop
 from humanoid_control.mission.factory import load_factory
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.robots.mujoco_robot import MujocoRobot
+from humanoid_control.simulation.simulated_factory import SimulatedFactory
 from policies import runtime
+from policies.registry import make_policy
 
 FACTORY = Path(__file__).parents[2] / "config" / "factories" / "line_side.yaml"
 SEEDS = (11, 12, 13)
@@ -47,7 +49,7 @@ def _time_episode(model: RobotModel, seed: int, clock: _Clock) -> runtime.Episod
     """Runs one episode by the clock."""
     factory = load_factory(FACTORY)
 
-    def note(floor: runtime.SimulatedFloor, loop: ControlLoop, _: object) -> None:
+    def note(floor: SimulatedFactory, loop: ControlLoop, _: object) -> None:
         clock.simulated[clock.case] += floor.robot.period_s
         clock.case = CASES[int(loop.controller.memory["holding"].all())]
 
@@ -56,7 +58,7 @@ def _time_episode(model: RobotModel, seed: int, clock: _Clock) -> runtime.Episod
     try:
         for (owner, name), call in originals.items():
             setattr(owner, name, clock.timed(call, "physics" if owner is MujocoRobot else "control"))
-        policy = runtime.make_policy("scripted", model)
+        policy = make_policy("scripted", model)
         return runtime.run_episode(model, factory, seed, policy=policy, on_tick=note)
     finally:
         for (owner, name), call in originals.items():

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numba
 import numpy as np
 
-from humanoid_control.bench.push import Case, PushTrial
+from policies.bench.push import Case, PushTrial
 from humanoid_control.bench.report import Report, progress
 from humanoid_control.control_loop import ControlLoop
 from humanoid_control.kernels import JIT

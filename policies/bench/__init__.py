@@ -1,0 +1,1 @@
+"""Benchmarks that need a policy to carry or an order to carry out; `humanoid bench` finds them here."""
