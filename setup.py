@@ -91,7 +91,7 @@ setup(
     ],
     extras_require={
         "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],  # where no ROS 2 is installed
-        "test": ["pytest", "daqp"],
+        "test": ["pytest", "pytest-timeout", "daqp"],
         "bench": ["daqp", "mink", "pin-pink", "qpsolvers", "quadprog"],
         "train": ["torch"],
     },
