@@ -30,7 +30,7 @@ def run_node(make_node: Callable[[], Any], *, make_executor: Callable[[], Any] |
         node = make_node()
         executor = (make_executor or SingleThreadedExecutor)()
         executor.add_node(node)
-        executor.spin()
+        _spin(executor)
         return 0
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
@@ -43,6 +43,17 @@ def run_node(make_node: Callable[[], Any], *, make_executor: Callable[[], Any] |
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _spin(executor: Any) -> None:
+    """Spins until the process is told to stop."""
+    import rclpy
+    try:
+        executor.spin()
+    except RuntimeError:
+        # A signal ends ROS in a thread of its own; the executor may be just about to wait, and finds nothing to wait on.
+        if rclpy.ok():
+            raise
 
 
 def _start_ros() -> None:
