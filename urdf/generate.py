@@ -27,67 +27,68 @@ COLOURS = {
     "visor": "0.02 0.05 0.09 1",
 }
 
-# (shape, colour, collides, figures): `rod` from a to b with radius r, `box` between two corners, `ball` centre, radius.
+VISUAL, COLLISION, BOTH = range(3)
+# (shape, colour, role, figures): `rod` from a to b with radius r, `box` between two corners, `ball` centre, radius.
 # Left side and middle; the right side is the mirror image in y.
 GEOMETRY = {
     "pelvis": [
-        ("box", "dark", False, (-0.045, -0.060, -0.110, 0.045, 0.060, -0.010)),
-        ("rod", "shell", True, (0.0, -0.030, -0.100, 0.0, 0.030, -0.100, 0.046)),
+        ("box", "dark", VISUAL, (-0.045, -0.060, -0.110, 0.045, 0.060, -0.010)),
+        ("rod", "shell", BOTH, (0.0, -0.030, -0.100, 0.0, 0.030, -0.100, 0.046)),
     ],
-    "left_hip_pitch_link": [("rod", "joint", False, (0.0, 0.004, -0.012, 0.0, 0.098, -0.024, 0.038))],
+    "left_hip_pitch_link": [("rod", "joint", VISUAL, (0.0, 0.004, -0.012, 0.0, 0.098, -0.024, 0.038))],
     "left_hip_roll_link": [
-        ("rod", "shell", False, (-0.024, 0.0, 0.0, 0.078, 0.0, 0.0, 0.042)),
-        ("rod", "dark", False, (0.026, 0.0, -0.020, 0.026, 0.0, -0.120, 0.040)),
+        ("rod", "shell", VISUAL, (-0.024, 0.0, 0.0, 0.078, 0.0, 0.0, 0.042)),
+        ("rod", "dark", VISUAL, (0.026, 0.0, -0.020, 0.026, 0.0, -0.120, 0.040)),
     ],
     "left_hip_yaw_link": [
-        ("rod", "shell", True, (0.000, 0.0, -0.002, -0.070, 0.0, -0.200, 0.044)),
-        ("rod", "joint", False, (-0.078, -0.040, -0.180, -0.078, 0.040, -0.180, 0.044)),
+        ("rod", "shell", BOTH, (0.000, 0.0, -0.002, -0.070, 0.0, -0.200, 0.044)),
+        ("rod", "joint", VISUAL, (-0.078, -0.040, -0.180, -0.078, 0.040, -0.180, 0.044)),
     ],
     "left_knee_link": [
-        ("rod", "shell", True, (0.014, 0.0, 0.020, 0.004, 0.0, -0.300, 0.036)),
-        ("rod", "dark", False, (0.0, -0.020, -0.295, 0.0, 0.020, -0.295, 0.024)),
+        ("rod", "shell", BOTH, (0.014, 0.0, 0.020, 0.004, 0.0, -0.300, 0.036)),
+        ("rod", "dark", VISUAL, (0.0, -0.020, -0.295, 0.0, 0.020, -0.295, 0.024)),
     ],
-    "left_ankle_pitch_link": [("rod", "joint", False, (-0.006, -0.006, -0.006, -0.006, 0.006, -0.006, 0.012))],
+    "left_ankle_pitch_link": [("rod", "joint", VISUAL, (-0.006, -0.006, -0.006, -0.006, 0.006, -0.006, 0.012))],
     "left_ankle_roll_link": [
-        ("box", "dark", False, (-0.062, -0.034, -0.035, 0.136, 0.034, -0.018)),
-        ("box", "shell", False, (-0.045, -0.026, -0.018, 0.070, 0.026, 0.006)),
-        ("rod", "dark", True, (-0.060, 0.019, -0.016, 0.130, 0.019, -0.016, 0.015)),
-        ("rod", "dark", True, (-0.060, -0.019, -0.016, 0.130, -0.019, -0.016, 0.015)),
+        ("box", "dark", VISUAL, (-0.062, -0.034, -0.035, 0.136, 0.034, -0.018)),
+        ("box", "shell", VISUAL, (-0.045, -0.026, -0.018, 0.070, 0.026, 0.006)),
+        ("rod", "dark", COLLISION, (-0.060, 0.019, -0.016, 0.130, 0.019, -0.016, 0.015)),
+        ("rod", "dark", COLLISION, (-0.060, -0.019, -0.016, 0.130, -0.019, -0.016, 0.015)),
     ],
-    "waist_yaw_link": [("rod", "joint", False, (0.0, 0.0, 0.0, 0.0, 0.0, 0.053, 0.042))],
-    "waist_roll_link": [("box", "joint", False, (-0.016, -0.010, -0.011, 0.016, 0.010, 0.011))],
+    "waist_yaw_link": [("rod", "joint", VISUAL, (0.0, 0.0, 0.0, 0.0, 0.0, 0.053, 0.042))],
+    "waist_roll_link": [("box", "joint", VISUAL, (-0.016, -0.010, -0.011, 0.016, 0.010, 0.011))],
     "torso_link": [
-        ("box", "shell", False, (-0.062, -0.095, 0.060, 0.074, 0.095, 0.300)),
-        ("rod", "dark", False, (0.0, 0.0, 0.000, 0.0, 0.0, 0.080, 0.060)),
-        ("box", "accent", False, (0.072, -0.060, 0.180, 0.082, 0.060, 0.240)),
-        ("rod", "shell", True, (0.008, 0.0, 0.000, 0.008, 0.0, 0.300, 0.078)),
+        ("box", "shell", VISUAL, (-0.062, -0.095, 0.060, 0.074, 0.095, 0.300)),
+        ("rod", "dark", VISUAL, (0.0, 0.0, 0.000, 0.0, 0.0, 0.080, 0.060)),
+        ("box", "accent", VISUAL, (0.072, -0.060, 0.180, 0.082, 0.060, 0.240)),
+        ("rod", "shell", COLLISION, (0.008, 0.0, 0.000, 0.008, 0.0, 0.300, 0.078)),
     ],
     "head_link": [
-        ("rod", "dark", False, (0.0, 0.0, 0.326, 0.0, 0.0, 0.380, 0.040)),
-        ("rod", "shell", True, (0.002, 0.0, 0.370, 0.002, 0.0, 0.528, 0.066)),
-        ("box", "visor", False, (0.050, -0.052, 0.410, 0.073, 0.052, 0.500)),
+        ("rod", "dark", VISUAL, (0.0, 0.0, 0.326, 0.0, 0.0, 0.380, 0.040)),
+        ("rod", "shell", BOTH, (0.002, 0.0, 0.370, 0.002, 0.0, 0.528, 0.066)),
+        ("box", "visor", VISUAL, (0.050, -0.052, 0.410, 0.073, 0.052, 0.500)),
     ],
-    "left_shoulder_pitch_link": [("rod", "joint", False, (0.0, 0.002, -0.006, 0.0, 0.072, -0.010, 0.030))],
-    "left_shoulder_roll_link": [("rod", "shell", True, (0.0, 0.004, 0.030, 0.0, 0.004, -0.102, 0.033))],
+    "left_shoulder_pitch_link": [("rod", "joint", VISUAL, (0.0, 0.002, -0.006, 0.0, 0.072, -0.010, 0.030))],
+    "left_shoulder_roll_link": [("rod", "shell", BOTH, (0.0, 0.004, 0.030, 0.0, 0.004, -0.102, 0.033))],
     "left_shoulder_yaw_link": [
-        ("rod", "dark", False, (0.0, 0.0, 0.028, 0.008, 0.0, -0.084, 0.031)),
-        ("rod", "joint", False, (0.016, -0.036, -0.080, 0.016, 0.030, -0.080, 0.031)),
+        ("rod", "dark", VISUAL, (0.0, 0.0, 0.028, 0.008, 0.0, -0.084, 0.031)),
+        ("rod", "joint", VISUAL, (0.016, -0.036, -0.080, 0.016, 0.030, -0.080, 0.031)),
     ],
-    "left_elbow_link": [("rod", "shell", True, (-0.026, 0.002, -0.010, 0.100, 0.002, -0.010, 0.029))],
-    "left_wrist_roll_link": [("rod", "dark", False, (0.002, 0.0, 0.0, 0.056, 0.0, 0.0, 0.029))],
-    "left_wrist_pitch_link": [("rod", "shell", True, (-0.028, 0.0, 0.0, 0.078, 0.0, 0.0, 0.028))],
-    "left_wrist_yaw_link": [("rod", "dark", False, (-0.018, 0.0, 0.0, 0.040, 0.0, 0.0, 0.023))],
+    "left_elbow_link": [("rod", "shell", BOTH, (-0.026, 0.002, -0.010, 0.100, 0.002, -0.010, 0.029))],
+    "left_wrist_roll_link": [("rod", "dark", VISUAL, (0.002, 0.0, 0.0, 0.056, 0.0, 0.0, 0.029))],
+    "left_wrist_pitch_link": [("rod", "shell", BOTH, (-0.028, 0.0, 0.0, 0.078, 0.0, 0.0, 0.028))],
+    "left_wrist_yaw_link": [("rod", "dark", VISUAL, (-0.018, 0.0, 0.0, 0.040, 0.0, 0.0, 0.023))],
     "left_dex1_base_link": [
-        ("box", "shell", False, (0.001, -0.028, -0.030, 0.052, 0.028, 0.030)),
-        ("rod", "shell", True, (0.000, 0.0, 0.0, 0.069, 0.0, 0.0, 0.028)),
+        ("box", "shell", VISUAL, (0.001, -0.028, -0.030, 0.052, 0.028, 0.030)),
+        ("rod", "shell", COLLISION, (0.000, 0.0, 0.0, 0.069, 0.0, 0.0, 0.028)),
     ],
     "left_dex1_finger_link_1": [
-        ("box", "joint", False, (0.0535, -0.0380, 0.001, 0.0775, 0.0380, 0.0190)),
-        ("box", "pad", True, (0.0770, -0.0389, -0.0145, 0.1433, -0.0229, 0.0145)),
+        ("box", "joint", VISUAL, (0.0535, -0.0380, 0.001, 0.0775, 0.0380, 0.0190)),
+        ("box", "pad", BOTH, (0.0770, -0.0389, -0.0145, 0.1433, -0.0229, 0.0145)),
     ],
     "left_dex1_finger_link_2": [
-        ("box", "joint", False, (0.0535, -0.0380, -0.0190, 0.0775, 0.0380, -0.001)),
-        ("box", "pad", True, (0.0791, 0.0229, -0.0145, 0.1433, 0.0389, 0.0145)),
+        ("box", "joint", VISUAL, (0.0535, -0.0380, -0.0190, 0.0775, 0.0380, -0.001)),
+        ("box", "pad", BOTH, (0.0791, 0.0229, -0.0145, 0.1433, 0.0389, 0.0145)),
     ],
 }
 
@@ -171,14 +172,12 @@ def _add_link(robot: ET.Element, name: str, facts: dict, contact_points: dict) -
         ET.SubElement(inertial, "mass", value=f"{facts['mass_kg']:.12g}")
         ET.SubElement(inertial, "inertia", {k: f"{v:.12g}" for k, v in facts["inertia_kg_m2"].items()})
     twin = name.replace("right_", "left_")
-    for shape, colour, collides, figures in GEOMETRY.get(twin, ()):
+    for shape, colour, role, figures in GEOMETRY.get(twin, ()):
         if name != twin:
             figures = _mirrored(name, shape, figures)
-        if not (collides and shape == "rod"):
+        if role != COLLISION:
             _add_primitive(link, "visual", shape, colour, figures)
-        elif not any(s == "box" for s, *_ in GEOMETRY[twin]):
-            _add_primitive(link, "visual", shape, colour, figures)
-        if collides:
+        if role != VISUAL:
             _add_primitive(link, "collision", shape, colour, figures)
     if name in contact_points["frame"]:
         for point in contact_points["points"]:

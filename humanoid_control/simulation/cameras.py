@@ -16,6 +16,7 @@ MAX_GEOMS = 4000
 SMALLEST_BUFFER = (640, 480)
 FAR_SHARE = 0.999  # of the far plane, beyond which nothing was seen
 OUTSIDE_AZIMUTHS = (25.0, 60.0, 120.0, 155.0, 205.0, 240.0, 300.0, 335.0)  # degrees in which it may look
+WORK_MARGIN = 0.35  # m around stations and start that the outside camera shows
 OUTSIDE_ELEVATION = -32.0
 OUTSIDE_FOVY = 36.0
 SHOWN_HEIGHT = 1.0  # m above the floor that the outside camera shows too
@@ -57,7 +58,7 @@ def camera_matrix(model: mujoco.MjModel, camera: str, *, width: int, height: int
 
 
 def outside_camera(factory: Factory, *, aspect: float) -> mujoco.MjvCamera:
-    """Returns a camera that sees the whole floor, for pictures of `aspect` (width / height).
+    """Returns a camera that sees all stations and the way between them, for pictures of `aspect` (width / height).
 
     It looks from the side on which most stations have their fronts and people walk least.
     """
@@ -65,7 +66,9 @@ def outside_camera(factory: Factory, *, aspect: float) -> mujoco.MjvCamera:
     camera.type = mujoco.mjtCamera.mjCAMERA_FREE
     camera.azimuth = max(OUTSIDE_AZIMUTHS, key=lambda azimuth: _view_score(factory, math.radians(azimuth)))
     camera.elevation = OUTSIDE_ELEVATION
-    half_x, half_y = (side / 2 for side in factory.floor.size)
+    low, high = work_area(factory)
+    middle = np.array([*(0.5 * (low + high)), 0.0])
+    half_x, half_y = 0.5 * (high - low)
     corners = np.array([(x, y, z) for x in (-half_x, half_x) for y in (-half_y, half_y) for z in (0.0, SHOWN_HEIGHT)])
     azimuth, elevation = math.radians(camera.azimuth), math.radians(camera.elevation)
     forward = np.array(
@@ -83,8 +86,17 @@ def outside_camera(factory: Factory, *, aspect: float) -> mujoco.MjvCamera:
         if best is None or distance < best[0]:
             best = distance, shift
     camera.distance = best[0]
-    camera.lookat[:] = best[1] * up
+    camera.lookat[:] = middle + best[1] * up
     return camera
+
+
+def work_area(factory: Factory) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the lower and the upper corner (2,) in `map` of where the robot works: stations, its start, and room around."""
+    points = [corner for station in factory.stations for corner in station.footprint.exterior.coords]
+    points.append(factory.robot.start[:2])
+    half = 0.5 * np.array(factory.floor.size)
+    points = np.clip(np.array(points), -half, half)
+    return np.maximum(points.min(axis=0) - WORK_MARGIN, -half), np.minimum(points.max(axis=0) + WORK_MARGIN, half)
 
 
 def _view_score(factory: Factory, azimuth: float) -> float:

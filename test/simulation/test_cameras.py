@@ -139,7 +139,7 @@ def test_mounting_error_moves_the_picture(random_factory, running, puppet, rende
 
 @pytest.mark.parametrize("path", FACTORIES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("aspect", [16 / 9, 1.0])
-def test_outside_camera_sees_the_whole_floor(path, aspect):
+def test_outside_camera_sees_all_stations_and_the_start(path, aspect):
     factory = load_factory(path)
     camera = outside_camera(factory, aspect=aspect)
     azimuth, elevation = np.radians([camera.azimuth, camera.elevation])
@@ -147,13 +147,13 @@ def test_outside_camera_sees_the_whole_floor(path, aspect):
     right = np.cross(forward, [0, 0, 1]) / np.linalg.norm(np.cross(forward, [0, 0, 1]))
     position = np.array(camera.lookat) - camera.distance * forward
     tan = np.tan(np.radians(OUTSIDE_FOVY) / 2)
-    for x in (-0.5, 0.5):
-        for y in (-0.5, 0.5):
-            ray = np.array([x * factory.floor.size[0], y * factory.floor.size[1], 0.0]) - position
-            depth = ray @ forward
-            assert depth > 0
-            assert abs(ray @ right) <= tan * aspect * depth
-            assert abs(ray @ np.cross(right, forward)) <= tan * depth
+    points = [corner for station in factory.stations for corner in station.footprint.exterior.coords]
+    for x, y in (*points, factory.robot.start[:2]):
+        ray = np.array([x, y, 0.0]) - position
+        depth = ray @ forward
+        assert depth > 0
+        assert abs(ray @ right) <= tan * aspect * depth
+        assert abs(ray @ np.cross(right, forward)) <= tan * depth
     assert position[2] > 1.0
 
 
