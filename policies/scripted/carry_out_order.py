@@ -273,7 +273,7 @@ class CarryOutOrder:
 
     def _beyond_reach(self, odom_from_tote: np.ndarray) -> float:
         """Metres by which a tote is further away than the waist bears it; 0 if it is not."""
-        offset = (inverse(self._footprint()) @ odom_from_tote)[0, 3] - self._bearable_reach()
+        offset = (inverse(self._stood_at) @ odom_from_tote)[0, 3] - self._bearable_reach()
         return float(offset) if offset > REACH_SLACK else 0.0
 
     def _forward(self, distance: float) -> np.ndarray:
@@ -465,6 +465,7 @@ class CarryOutOrder:
                     arrived = arrived or self._now
                 yield self._walking_target(velocity)
             yield from self._come_to_a_stand()
+            self._stood_at = self._footprint()  # bending moves the pelvis back, but not the feet
             goal = stance()
             if np.linalg.norm(goal[:2] - self._pose[:2]) < STANCE_TOLERANCE.position and (
                     abs(wrapped(goal[2] - self._pose[2])) < STANCE_TOLERANCE.yaw):  # fmt: skip
