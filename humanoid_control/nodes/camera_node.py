@@ -18,6 +18,7 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+import rclpy
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -172,6 +173,9 @@ class _Worker:
             self._draw(renderer)
         except HumanoidControlError as error:
             self.failure = str(error)
+        except RuntimeError:
+            if rclpy.ok():  # else ROS was ended between taking a picture and publishing it
+                raise
         finally:
             renderer.close()
 

@@ -655,7 +655,7 @@ class CarryOutOrder:
         yield from self._move_hands(down, opening=0.0, speed=0.06, settle=0.2)
         if push > 0.0:
             there = tuple(_shifted(h, self._forward(push)) for h in self._actual_hands())
-            yield from self._move_hands(there, posture=self._bend_for(there), opening=0.0, speed=0.10, settle=0.2)
+            yield from self._move_hands(there, posture=self._bend_for(there, otherwise=self._posture), opening=0.0, speed=0.10, settle=0.2)
 
 
 def _raised(pose: np.ndarray, height: float) -> np.ndarray:
