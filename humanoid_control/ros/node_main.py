@@ -48,6 +48,7 @@ def run_node(make_node: Callable[[], Any], *, make_executor: Callable[[], Any] |
 def _spin(executor: Any) -> None:
     """Spins until the process is told to stop."""
     import rclpy
+
     try:
         executor.spin()
     except RuntimeError:

@@ -24,8 +24,8 @@ from perception.poses import surface_name
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import (
     CARRY_DISTANCE, CARRY_GRIP_HEIGHT, HEAVY, KNEE_DISTANCE, KNEE_HALF_WIDTH, KNEES_LOW, READY, SQUAT_DISTANCE,
-    SQUAT_HEIGHT, STANCE_DISTANCE, TOE_DISTANCE, UPRIGHT, BodyPosture, HandKinematics, PosturePlanner, bearable_reach, grip_opening, hand_in_tote,
-    tote_from_hands,
+    SQUAT_HEIGHT, STANCE_DISTANCE, TOE_DISTANCE, UPRIGHT, BodyPosture, HandKinematics, PosturePlanner,
+    bearable_reach, grip_opening, hand_in_tote, tote_from_hands,
 )  # fmt: skip
 from policies.scripted.navigation import CARRYING, EMPTY_HANDED, STEPPING_UP, Tolerance, WalkingLimits, WayFollower, velocity_to
 
