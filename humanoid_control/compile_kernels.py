@@ -26,6 +26,8 @@ MODULES = (
     "humanoid_control.robots.command_checks",
     "humanoid_control.safety",
     "humanoid_control.control_loop",
+    "humanoid_control.robots.mujoco_robot",
+    "humanoid_control.simulation.judge",
 )
 
 

@@ -194,7 +194,7 @@ class RobotModel:
 
     def finger_from_opening(self, opening: float) -> float:
         """Finger joint position (m) at a gap between the pads (m), within the limits."""
-        return float(np.clip(opening / 2 - self.pad_offset, self.finger_lower, self.finger_upper))
+        return min(max(float(opening) / 2 - self.pad_offset, self.finger_lower), self.finger_upper)
 
     @cached_property
     def pad_offset(self) -> float:

@@ -36,8 +36,6 @@ HIDDEN_GROUP = 3  # shown only in a viewer that asks for it
 LIP_SOLREF = (0.004, 1.0)
 LIP_SOLIMP = (0.95, 0.99, 0.0005, 0.5, 2.0)
 FOOT_SOLREF = (0.008, 1.0)
-TORSIONAL_FRICTION = 0.01
-ROLLING_FRICTION = 1e-4
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,6 @@ def add_tote(
         "lips": TOTE_LIP,
         "seats": TOTE_LIP,
     }
-    grip = [friction, TORSIONAL_FRICTION, ROLLING_FRICTION]
     for part, blocks in shell_blocks(carrier).items():
         for index, block in enumerate(blocks):
             geom = body.add_geom(
@@ -168,7 +165,7 @@ def add_tote(
                 rgba=rgba[part],
             )
             assign(geom, groups[part])
-            geom.condim, geom.friction = (4 if part == "lips" else 3), grip
+            geom.condim, geom.friction = 3, [friction, 0.0, 0.0]
             if part == "lips":  # its friction rules whatever grips it
                 geom.priority, geom.solref, geom.solimp = 1, LIP_SOLREF, LIP_SOLIMP
     foot_x, foot_y = (half - FOOT_RADIUS for half in carrier.bottom_half_extents)
@@ -182,7 +179,7 @@ def add_tote(
             group=HIDDEN_GROUP,
         )
         assign(geom, TOTE_BOTTOM)
-        geom.condim, geom.friction, geom.priority, geom.solref = 3, grip, 1, FOOT_SOLREF
+        geom.condim, geom.friction, geom.priority, geom.solref = 3, [friction, 0.0, 0.0], 1, FOOT_SOLREF
     _add_looks(body, name, carrier, mass)
     return body
 

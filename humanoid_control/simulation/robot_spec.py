@@ -56,6 +56,7 @@ def _dress_geom(geom: mujoco.MjsGeom, link: str) -> None:
         return
     geom.group = 3
     geom.density = 0
+    geom.condim = 3
     if geom.type == mujoco.mjtGeom.mjGEOM_CYLINDER:  # stands for the capsule inscribed in it
         geom.type = mujoco.mjtGeom.mjGEOM_CAPSULE
         size = np.array(geom.size)
@@ -63,14 +64,11 @@ def _dress_geom(geom: mujoco.MjsGeom, link: str) -> None:
         geom.size = size
         hand = any(part in link for part in HAND_LINKS)
         collision_groups.assign(geom, collision_groups.ROBOT_HAND if hand else collision_groups.ROBOT_BODY)
-        geom.condim = 3
     elif geom.type == mujoco.mjtGeom.mjGEOM_SPHERE:
         collision_groups.assign(geom, collision_groups.ROBOT_FOOT)
-        geom.condim = 3
         geom.friction = FOOT_FRICTION
     else:
         collision_groups.assign(geom, collision_groups.ROBOT_HAND)
-        geom.condim = 4
         geom.name = PAD_FRICTION_GEOM_PREFIX + link
 
 

@@ -51,48 +51,49 @@ class SensorNoise:
 class SensorModel:
     """Draws one episode's sensor errors, reproducibly."""
 
-    def __init__(self, noise: SensorNoise, joints: int, rng: np.random.Generator) -> None:
+    def __init__(self, noise: SensorNoise, joints: int, rng: np.random.Generator, period_s: float) -> None:
         """Draws the biases.
 
         Args:
             noise: standard deviations.
             joints: number of joints.
             rng: source of randomness; one for each episode.
+            period_s: time between readings.
         """
-        self._noise = noise
+        self.position_step = noise.joint_position_step
         self._rng = rng
-        self._joints = joints
+        self._period_s = period_s
         n = noise
         self._scale = np.concatenate([
             np.full(joints, n.joint_position), np.full(joints, n.joint_velocity), np.full(joints, n.joint_torque),
-            np.full(3, n.gyro), np.full(3, n.accelerometer), np.full(2, n.tilt), np.full(2, n.gripper_opening),
+            np.full(3, n.gyro), np.full(3, n.accelerometer), np.full(2, n.tilt), [0.0], np.full(2, n.gripper_opening),
             np.full(2, n.gripper_force),
         ])  # fmt: skip
-        self.gyro_bias = rng.normal(size=3) * n.gyro_bias
-        self.accelerometer_bias = rng.normal(size=3) * n.accelerometer_bias
-        self.tilt_bias = rng.normal(size=2) * n.tilt_bias
+        self._bias = np.zeros(len(self._scale))
+        gyro = 3 * joints
+        self._bias[gyro : gyro + 3] = rng.normal(size=3) * n.gyro_bias
+        self._bias[gyro + 3 : gyro + 6] = rng.normal(size=3) * n.accelerometer_bias
+        self._bias[gyro + 6 : gyro + 8] = rng.normal(size=2) * n.tilt_bias
+        self._turning, self._yaw = gyro + 2, gyro + 8
+        self._yaw_drift = 0.0
         self._block = np.empty((BLOCK, len(self._scale)))
         self._row = BLOCK
-        self.yaw_drift = 0.0
 
-    def draw(self, dt: float) -> tuple[np.ndarray, ...]:
-        """Errors of one reading: joint positions, velocities, torques (29,), gyro, accelerometer (3,), tilt (3,), gripper (2,), (2,).
+    def draw(self) -> np.ndarray:
+        """Errors of one reading in a row (3 * joints + 13,), good until the next: `joints` each of position, velocity and
+        torque; gyro, accelerometer, tilt, three each; gripper openings and forces, two each.
 
         The third component of tilt is the yaw, which drifts with the gyroscope's bias.
         """
         if self._row == BLOCK:
-            self._rng.standard_normal(out=self._block)
-            self._block *= self._scale
+            block = self._block
+            self._rng.standard_normal(out=block)
+            block *= self._scale
+            turning = 0.1 * block[:, self._turning] + self._bias[self._turning]
+            block += self._bias
+            block[:, self._yaw] = self._yaw_drift + np.cumsum(turning) * self._period_s
+            self._yaw_drift = float(block[-1, self._yaw])
             self._row = 0
         row = self._block[self._row]
         self._row += 1
-        j = self._joints
-        self.yaw_drift += (self.gyro_bias[2] + row[3 * j + 2] * 0.1) * dt
-        tilt = np.array([row[3 * j + 6] + self.tilt_bias[0], row[3 * j + 7] + self.tilt_bias[1], self.yaw_drift])
-        return (row[:j], row[j : 2 * j], row[2 * j : 3 * j], row[3 * j : 3 * j + 3] + self.gyro_bias,
-                row[3 * j + 3 : 3 * j + 6] + self.accelerometer_bias, tilt, row[3 * j + 8 : 3 * j + 10], row[3 * j + 10 :])  # fmt: skip
-
-    def quantised(self, positions: np.ndarray) -> np.ndarray:
-        """Joint positions as the encoder counts them."""
-        step = self._noise.joint_position_step
-        return positions if step == 0.0 else np.round(positions / step) * step
+        return row

@@ -1,4 +1,4 @@
-"""Tables, racks and conveyors for MuJoCo. Everything that stands still belongs to the world, which costs least."""
+"""Tables, racks and conveyors for MuJoCo: a body each, so that all forces on one can be summed."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ DARK = (0.16, 0.17, 0.18, 1.0)
 WARNING = (0.95, 0.75, 0.1, 1.0)
 
 
+def station_body_name(station: str) -> str:
+    """Returns the name of the body that holds all parts of a station, its running belt included."""
+    return f"{station}/station"
+
+
 def belt_body_name(station: str) -> str:
     """Returns the name of the body that is the running belt of a conveyor; its joint is called the same."""
     return f"{station}/belt"
@@ -42,9 +47,8 @@ class _Builder:
         self._colour = colour
         self._friction = friction
         self._half_x, self._half_y = station.size[0] / 2, station.size[1] / 2
-        self._spec = spec
-        # Static geoms go straight into the world body; its frame carries the pose.
-        self._frame = spec.worldbody.add_frame(
+        self._body = spec.worldbody.add_body(
+            name=station_body_name(station.name),
             pos=[station.pose[0], station.pose[1], 0.0],
             quat=[np.cos(station.yaw / 2), 0.0, 0.0, np.sin(station.yaw / 2)],
         )
@@ -59,7 +63,7 @@ class _Builder:
 
     def _box(self, part, low, high, rgba=None, *, group=STATION, body=None):
         low, high = np.asarray(low, float), np.asarray(high, float)
-        geom = (body or self._spec.worldbody).add_geom(
+        geom = (body or self._body).add_geom(
             name=f"{self._station.name}/{part}",
             type=mujoco.mjtGeom.mjGEOM_BOX,
             pos=(low + high) / 2,
@@ -68,8 +72,6 @@ class _Builder:
         )
         assign(geom, group)
         geom.friction = [self._friction, 0.005, 0.0001]
-        if body is None:
-            geom.set_frame(self._frame)
         return geom
 
     def _legs(self, top: float) -> None:
@@ -116,7 +118,7 @@ class _Builder:
         for sign in (-1, 1):
             xs = sorted((sign * x, sign * (x - 0.03)))
             self._box(f"rail{sign}", (xs[0], -y, under - 0.09), (xs[1], y, under - 0.002))
-            roller = (self._spec.worldbody).add_geom(
+            roller = self._body.add_geom(
                 name=f"{conveyor.name}/roller{sign}",
                 type=mujoco.mjtGeom.mjGEOM_CYLINDER,
                 pos=[0.0, sign * y, top - BELT_THICKNESS / 2],
@@ -125,7 +127,6 @@ class _Builder:
                 rgba=DARK,
             )
             assign(roller, VISUAL)
-            roller.set_frame(self._frame)
         self._legs(under - 0.09)
         count = max(2, int(2 * y / 0.2))
         for index in range(count):  # arrow marks along the front rail
@@ -137,7 +138,7 @@ class _Builder:
 
     def _belt_stop(self, x: float, y: float, top: float) -> None:
         """A low roller across the end of the belt: a tote leans on it with its wall and neither tips nor climbs."""
-        geom = self._spec.worldbody.add_geom(
+        geom = self._body.add_geom(
             name=f"{self._station.name}/end",
             type=mujoco.mjtGeom.mjGEOM_CAPSULE,
             pos=[0.0, y - BELT_STOP + BELT_STOP_RADIUS, top + BELT_STOP_HEIGHT],
@@ -146,7 +147,6 @@ class _Builder:
             rgba=WARNING,
         )
         assign(geom, BELT_END)
-        geom.set_frame(self._frame)
         geom.friction, geom.priority, geom.solref = [0.05, 0.001, 0.0001], 2, [0.02, 1.0]
         for sign in (-1, 1):
             xs = sorted((sign * x, sign * (x - 0.015)))
@@ -154,12 +154,8 @@ class _Builder:
             self._box(f"end_post{sign}", *post, STEEL, group=VISUAL)
 
     def _running_belt(self) -> mujoco.MjsBody:
-        station = self._station
-        body = self._spec.worldbody.add_body(
-            name=belt_body_name(station.name),
-            pos=[station.pose[0], station.pose[1], 0.0],
-            quat=[np.cos(station.yaw / 2), 0.0, 0.0, np.sin(station.yaw / 2)],
-        )
+        name = belt_body_name(self._station.name)
+        body = self._body.add_body(name=name)
         body.mass, body.inertia, body.explicitinertial = BELT_MASS, [10.0, 10.0, 10.0], True
-        body.add_joint(name=belt_body_name(station.name), type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, 1, 0])
+        body.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, 1, 0])
         return body

@@ -348,7 +348,10 @@ class WholeBodyController:
                 self.estimator.record, self.walk, self.tasks, self.motion, self.memory, self.solution,
             )
         )  # fmt: skip
+        # Views, as looking a field up in a record takes half a microsecond.
         self._acceleration, self._contact = self.solution["acceleration"], self.walk["contact"]
+        self._holding = self.memory["holding"]
+        self._wanted = tuple(self.memory[name] for name in ("reference_position", "reference_velocity", "torque"))
         self._both_feet = np.ones(2, np.int64)
         self._last_target: WholeBodyTarget | None = None
         self._last_stamp: float | None = None
@@ -382,17 +385,16 @@ class WholeBodyController:
             state: newest measurement.
             dt: s since the last tick.
         """
-        openings = state.gripper_openings
-        for side in (0, 1):  # something thicker than nothing between fingers that are told to close
-            closing = self._gripper_openings[side] < openings[side] - 0.003
-            self.memory["holding"][side] = closing and 0.008 < openings[side] < 0.06
+        for side, opening in enumerate(state.gripper_openings.tolist()):
+            # Something thicker than nothing is between fingers that are told to close.
+            self._holding[side] = 0.008 < opening < 0.06 and self._gripper_openings[side] < opening - 0.003
         status = _tick_on_arrays(self._records, state.joint_positions, state.joint_velocities, state.joint_torques, dt)
-        memory = self.memory
+        positions, velocities, torques = self._wanted
         command = JointCommand(
             stamp_s=state.stamp_s,
-            positions=memory["reference_position"].copy(),
-            velocities=memory["reference_velocity"].copy(),
-            torques=memory["torque"].copy(),
+            positions=positions.copy(),
+            velocities=velocities.copy(),
+            torques=torques.copy(),
             kp=self.kp,
             kd=self.kd,
             gripper_openings=self._gripper_openings,
