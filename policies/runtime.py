@@ -112,7 +112,7 @@ def run_episode(
     start_truth, start_estimate = robot.true_base_pose(), loop.estimate()
     for index, order in enumerate(factory.orders):
         floor.begin(order)
-        subtask = problem = ""
+        subtask, problem, output = "", "", None
         began, finished = float(robot.data.time), math.inf
         try:
             policy.reset(factory, order)

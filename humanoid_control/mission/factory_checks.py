@@ -11,7 +11,6 @@ from shapely.validation import explain_validity
 
 from humanoid_control.errors import FactoryError, OrderError
 from humanoid_control.mission.factory import (
-    MAX_REACH_DEPTH,
     MAX_SURFACE_HEIGHT,
     MIN_SHELF_CLEARANCE,
     MIN_SURFACE_HEIGHT,
@@ -25,6 +24,7 @@ from humanoid_control.mission.factory import (
     tote_footprint,
 )
 from humanoid_control.mission.placement import Placement, fits_on, initial_placements, ordered_placement
+from humanoid_control.mission.station_shapes import reachable_depth
 
 ROBOT_RADIUS = 0.15  # m around the pelvis that must be free at the start: the feet stand within it
 STANDING_DISTANCE = 0.25  # m in front of a station from which the robot works at least
@@ -341,15 +341,21 @@ def _check_order(factory: Factory, order: Order, path: str, placements: dict[str
 def _check_takeable(factory: Factory, tote: Tote, placements: dict[str, Placement], path: str) -> None:
     place = placements[tote.name]
     station = factory.station(place.station)
-    depth = place.pose[0] - station.front_x
-    if depth > MAX_REACH_DEPTH + TOLERANCE:
+    depth, deepest = _depths(station, tote, place)
+    if depth > deepest + TOLERANCE:
         _refuse(
             path,
             f"{tote.name} stands {depth:.2f} m behind the front edge of {station.name}, out of the robot's reach; "
-            f"allowed at most {MAX_REACH_DEPTH} m",
+            f"allowed at most {deepest:.2f} m",
         )
     _check_within_reach(factory, tote, place, placements, path)
     _check_standing_room(factory, station, place, path)
+
+
+def _depths(station: Station, tote: Tote, place: Placement) -> tuple[float, float]:
+    """Metres that a tote's middle is behind the station's front edge, and that it may be."""
+    deepest = reachable_depth(station, tote.carrier, station.surface_height(place.shelf), place.pose[1])
+    return place.pose[0] - station.front_x, deepest
 
 
 def _check_within_reach(
@@ -407,15 +413,15 @@ def _check_order_at(factory: Factory, order: Order, path: str, placements: dict[
         _refuse(
             f"{path}.at", f"{list(order.at)} does not fit {tote.name} wholly on {station.name}; {_room(station, tote)}"
         )
-    depth = order.at[0] - station.front_x
-    if depth > MAX_REACH_DEPTH + TOLERANCE:
+    shelf = order.shelf or 0
+    depth, deepest = _depths(station, tote, Placement(station.name, shelf, pose))
+    if depth > deepest + TOLERANCE:
         _refuse(
             f"{path}.at",
             f"{list(order.at)} is {depth:.2f} m behind the front edge of {station.name}, out of the robot's reach; "
-            f"allowed x up to {station.front_x + MAX_REACH_DEPTH:.3f}",
+            f"allowed x up to {station.front_x + deepest:.3f}",
         )
     footprint = tote_footprint(tote.carrier, pose)
-    shelf = order.shelf or 0
     for name, place in placements.items():
         if name == tote.name or (place.station, place.shelf) != (station.name, shelf):
             continue

@@ -9,7 +9,6 @@ import numpy as np
 from shapely.geometry import Polygon, box
 
 from humanoid_control.mission.factory import (
-    MAX_REACH_DEPTH,
     TOLERANCE,
     Conveyor,
     Factory,
@@ -18,9 +17,10 @@ from humanoid_control.mission.factory import (
     tote_footprint,
 )
 from humanoid_control.mission.load_carriers import LoadCarrier
+from humanoid_control.mission.station_shapes import LEG, LEG_HALF_WIDTH, reachable_depth
 
 BELT_STOP = 0.03  # m at the far end of a belt, taken by the stop that keeps totes on it
-LEG_ROOM = 0.32  # m from a belt's upstream end
+BESIDE_LEG = LEG + LEG_HALF_WIDTH + 0.03  # m from a belt's upstream end, where its frame's leg is in the way of no knee
 COMFORTABLE_GAP = 0.12  # m between totes that hands pass with ease
 TIGHT_GAP = 0.02  # m between totes that is left when there is no room for more
 
@@ -53,7 +53,7 @@ def ordered_placement(factory: Factory, order: Order, placements: Mapping[str, P
     if order.at is not None:
         return Placement(order.to, shelf, (*order.at, 0.0))
     occupied = footprints_on(factory, order.to, shelf, placements, without=order.tote)
-    pose = free_place(factory.station(order.to), factory.tote(order.tote).carrier, occupied)
+    pose = free_place(factory.station(order.to), shelf, factory.tote(order.tote).carrier, occupied)
     return None if pose is None else Placement(order.to, shelf, pose)
 
 
@@ -81,9 +81,9 @@ def fits_on(station: Station, carrier: LoadCarrier, pose: Iterable[float]) -> bo
 
 
 def free_place(
-    station: Station, carrier: LoadCarrier, occupied: Iterable[Polygon]
+    station: Station, shelf: int, carrier: LoadCarrier, occupied: Iterable[Polygon]
 ) -> tuple[float, float, float] | None:
-    """Returns a pose in the station's frame where a tote has room and is within reach, or None.
+    """Returns a pose in the frame of a station's shelf where a tote has room and is within reach, or None.
 
     The middle of the station comes first, on a running belt its upstream end; near the front before far from it; and
     room for the hands at both sides before none.
@@ -91,7 +91,7 @@ def free_place(
     occupied = list(occupied)
     half_width, half_length = carrier.width / 2, carrier.length / 2
     min_x, min_y, max_x, max_y = usable_surface(station).bounds
-    low_x, high_x = min_x + half_width, min(max_x - half_width, station.front_x + MAX_REACH_DEPTH)
+    low_x, high_x = min_x + half_width, max_x - half_width
     low_y, high_y = min_y + half_length, max_y - half_length
     if low_x > high_x + TOLERANCE or low_y > high_y + TOLERANCE:
         return None
@@ -99,13 +99,16 @@ def free_place(
     xs = xs[np.argsort(np.abs(xs - min(low_x + 0.07, high_x)), kind="stable")]  # 7 cm behind the front edge is at ease
     ys = np.linspace(low_y, high_y, max(3, 2 * int((high_y - low_y) / 0.04) + 1))
     if isinstance(station, Conveyor) and station.speed > 0:
-        # Upstream first, but past the frame's leg, which would be in the way of a robot's knees.
-        ys = ys[np.argsort(np.where(ys >= min_y + LEG_ROOM, ys, max_y + (min_y - ys)), kind="stable")]
+        ys = ys[np.argsort(np.where(ys >= min_y + BESIDE_LEG, ys, max_y + (min_y - ys)), kind="stable")]
     else:
         ys = ys[np.argsort(np.abs(ys - (low_y + high_y) / 2), kind="stable")]
+    height = station.surface_height(shelf)
+    deepest = {y: station.front_x + reachable_depth(station, carrier, height, y) for y in ys}
     for gap in (COMFORTABLE_GAP, TIGHT_GAP):
         for x in xs:
             for y in ys:
+                if x > deepest[y]:
+                    continue
                 footprint = tote_footprint(carrier, (x, y, 0.0))
                 if all(footprint.distance(other) >= gap for other in occupied):
                     return float(x), float(y), 0.0

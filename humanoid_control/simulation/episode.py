@@ -30,6 +30,7 @@ from humanoid_control.mission.factory import (
 from humanoid_control.mission.factory_checks import robot_start_problem
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS
 from humanoid_control.mission.placement import fits_on, handled_heights
+from humanoid_control.mission.station_shapes import reachable_depth
 
 JOINT_COUNT = 29
 NOMINAL_FRICTION = 0.8  # of totes and hands, where `randomise` says nothing
@@ -232,7 +233,8 @@ def _drawn_tote_places(factory: Factory, seed: int) -> dict[str, tuple[float, fl
         at = np.add(tote.at, scale * streams[tote.name].uniform(-1.0, 1.0, 3) * widths)
         if not fits_on(station, tote.carrier, at):
             return None
-        if tote.name in ordered and at[0] - station.front_x > MAX_REACH_DEPTH + TOLERANCE:
+        height = station.surface_height(tote.shelf or 0)
+        if tote.name in ordered and at[0] - station.front_x > reachable_depth(station, tote.carrier, height, at[1]) + TOLERANCE:
             return None
         footprint = tote_footprint(tote.carrier, at)
         return None if any(footprint.intersects(other) for other in taken) else tuple(float(x) for x in at)

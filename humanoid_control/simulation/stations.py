@@ -9,13 +9,18 @@ import numpy as np
 
 from humanoid_control.mission.factory import Conveyor, Rack, Station, Table
 from humanoid_control.mission.placement import BELT_STOP
+from humanoid_control.mission.station_shapes import (
+    BELT_THICKNESS,
+    LEG,
+    POST,
+    POST_ABOVE_TOP,
+    RAIL_HEIGHT,
+    TOP_THICKNESS,
+    Part,
+    solid_parts,
+)
 from humanoid_control.simulation.collision_groups import BELT_END, STATION, VISUAL, assign
 
-TOP_THICKNESS = 0.035
-LEG = 0.05
-SHELF_THICKNESS = 0.012  # little, so that the clear height above the shelf below stays close to the file's
-POST = 0.024
-BELT_THICKNESS = 0.04
 BELT_STOP_HEIGHT = 0.025  # m above the belt
 BELT_STOP_RADIUS = 0.01
 BELT_MASS = 300.0  # kg: friction of totes hardly slows it within a step
@@ -74,17 +79,15 @@ class _Builder:
         geom.friction = [self._friction, 0.005, 0.0001]
         return geom
 
-    def _legs(self, top: float) -> None:
-        x, y = self._half_x - LEG, self._half_y - LEG
-        for index, (sx, sy) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1))):
-            xs, ys = sorted((sx * x, sx * (x + LEG))), sorted((sy * y, sy * (y + LEG)))
-            self._box(f"leg{index}", (xs[0], ys[0], 0.0), (xs[1], ys[1], top), STEEL)
+    def _solid(self, part: Part, rgba=None, body=None) -> None:
+        self._box(part.name, part.low, part.high, rgba, body=body)
 
     def _table(self, table: Table) -> None:
-        x, y, top = self._half_x, self._half_y, table.height
-        under = top - TOP_THICKNESS
-        self._box("top", (-x, -y, under), (x, y, top))
-        self._legs(under)
+        x, y, under = self._half_x, self._half_y, table.height - TOP_THICKNESS
+        top, *legs = solid_parts(table)
+        self._solid(top)
+        for leg in legs:
+            self._solid(leg, STEEL)
         inset = LEG / 2
         for sign in (-1, 1):  # aprons, drawn only
             xs = sorted((sign * (x - inset), sign * (x - inset - 0.02)))
@@ -93,31 +96,26 @@ class _Builder:
     def _rack(self, rack: Rack) -> None:
         x, y = self._half_x, self._half_y
         steel = tuple(0.75 * np.array(self._colour[:3])) + (1.0,)
+        for part in solid_parts(rack):
+            self._solid(part, steel if part.name.startswith("post") else (0.80, 0.80, 0.78, 1.0))
         for shelf, height in enumerate(rack.shelves):
-            self._box(f"shelf{shelf}", (-x, -y, height - SHELF_THICKNESS), (x, y, height), (0.80, 0.80, 0.78, 1.0))
             for sign in (-1, 1):  # beams hide the shelf's edge
                 xs = sorted((sign * x, sign * (x - 0.012)))
                 beam = (xs[0], -y, height - 0.045), (xs[1], y, height - 0.001)
                 self._box(f"beam{shelf}{sign}", *beam, group=VISUAL)
-        top = rack.shelves[-1] + 0.10
-        for index, (sx, sy) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1))):
-            # Just outside the ends, so that the whole of a shelf is free.
-            xs, ys = sorted((sx * x, sx * (x - POST))), sorted((sy * y, sy * (y + POST)))
-            self._box(f"post{index}", (xs[0], ys[0], 0.0), (xs[1], ys[1], top), steel)
         for sign in (-1, 1):  # a brace at each end
             ys = sorted((sign * (y + 0.006), sign * (y + POST - 0.006)))
-            for index, height in enumerate((0.12, top - 0.05)):
+            for index, height in enumerate((0.12, rack.shelves[-1] + POST_ABOVE_TOP - 0.05)):
                 self._box(f"brace{sign}{index}", (-x, ys[0], height), (x, ys[1], height + 0.03), steel, group=VISUAL)
 
     def _conveyor(self, conveyor: Conveyor) -> None:
         x, y, top = self._half_x, self._half_y, conveyor.height
         under = top - BELT_THICKNESS
         running = conveyor.speed > 0
-        body = self._running_belt() if running else None
-        self._box("top", (-x, -y, under), (x, y, top), DARK, body=body)
-        for sign in (-1, 1):
-            xs = sorted((sign * x, sign * (x - 0.03)))
-            self._box(f"rail{sign}", (xs[0], -y, under - 0.09), (xs[1], y, under - 0.002))
+        belt, front, back, *legs = solid_parts(conveyor)
+        self._solid(belt, DARK, self._running_belt() if running else None)
+        for sign, rail in ((-1, front), (1, back)):
+            self._solid(rail)
             roller = self._body.add_geom(
                 name=f"{conveyor.name}/roller{sign}",
                 type=mujoco.mjtGeom.mjGEOM_CYLINDER,
@@ -127,7 +125,8 @@ class _Builder:
                 rgba=DARK,
             )
             assign(roller, VISUAL)
-        self._legs(under - 0.09)
+        for leg in legs:
+            self._solid(leg, STEEL)
         count = max(2, int(2 * y / 0.2))
         for index in range(count):  # arrow marks along the front rail
             middle = -y + (index + 0.5) * 2 * y / count

@@ -15,6 +15,7 @@ from humanoid_control.errors import FactoryError, OrderError, SolverError
 from humanoid_control.mission.factory import Conveyor, Factory, Order, Rack
 from humanoid_control.mission.path_planning import FloorMap
 from humanoid_control.mission.placement import Placement, initial_placements, ordered_placement
+from humanoid_control.mission.station_shapes import leg_distance, working_height
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.transforms import (
     from_pose, interpolated, inverse, planar, rotation_vector, to_pose, wrapped, yaw_of,
@@ -23,9 +24,8 @@ from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTa
 from perception.poses import surface_name
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import (
-    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, HEAVY, KNEE_DISTANCE, KNEE_HALF_WIDTH, KNEES_LOW, READY, SQUAT_DISTANCE,
-    SQUAT_HEIGHT, STANCE_DISTANCE, TOE_DISTANCE, UPRIGHT, BodyPosture, HandKinematics, PosturePlanner,
-    bearable_reach, grip_opening, hand_in_tote, tote_from_hands,
+    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, EDGE_DISTANCE, HEAVY, READY, STANCE_DISTANCE, UPRIGHT, BodyPosture, HandKinematics,
+    PosturePlanner, bearable_reach, grip_opening, hand_in_tote, tote_from_hands,
 )  # fmt: skip
 from policies.scripted.navigation import CARRYING, EMPTY_HANDED, STEPPING_UP, Tolerance, WalkingLimits, WayFollower, velocity_to
 
@@ -260,11 +260,10 @@ class CarryOutOrder:
         surface = self._surface(station.name, 0)
         at = inverse(surface) @ odom_from_tote
         behind_edge = float(at[0, 3]) - station.front_x
-        before_leg = abs(float(at[1, 3])) + KNEE_HALF_WIDTH > station.size[1] / 2
-        # A low tote is taken squatting: the knees are then under the shelf, and the nearer it is the less the waist bears.
-        knees = KNEE_DISTANCE if odom_from_tote[2, 3] > SQUAT_HEIGHT else SQUAT_DISTANCE
-        return max(STANCE_DISTANCE, min(behind_edge + knees, self._bearable_reach()),
-                   behind_edge + (KNEE_DISTANCE if before_leg else TOE_DISTANCE))  # fmt: skip
+        # For a tote far behind the edge it stands as near as its legs may, for a near one as the waist bears it best.
+        legs = leg_distance(station, float(at[1, 3]), raised=float(surface[2, 3]) - station.surface_height(0),
+                            pelvis_height=working_height(float(odom_from_tote[2, 3])))  # fmt: skip
+        return max(STANCE_DISTANCE, min(behind_edge + EDGE_DISTANCE, self._bearable_reach()), behind_edge + legs)
 
     def _bearable_reach(self) -> float:
         """Metres from the base at which the waist bears the tote, taken for heavy until it has been lifted."""
@@ -279,12 +278,6 @@ class CarryOutOrder:
     def _forward(self, distance: float) -> np.ndarray:
         """(3,) m in `odom`, that far ahead."""
         return distance * np.array([math.cos(self._pose[2]), math.sin(self._pose[2]), 0.0])
-
-    def _low_before(self, odom_from_tote: np.ndarray, posture: BodyPosture) -> BodyPosture:
-        """The posture for stepping up to a tote's place: knees below a low shelf's edge."""
-        if odom_from_tote[2, 3] > SQUAT_HEIGHT:
-            return posture
-        return BodyPosture(min(posture.pelvis_height, KNEES_LOW), posture.torso_pitch)
 
     def _stance_before(self, station, odom_from_tote: np.ndarray) -> np.ndarray:
         """(3,) base pose (x, y, yaw) in `odom` from which a tote is handled."""
@@ -511,7 +504,7 @@ class CarryOutOrder:
         at_stance = planar(self._stance_distance(self._source_station, tote), 0.0, 0.0, float(tote[2, 3]))
         goals = tuple(at_stance @ hand_in_tote(self._tote.carrier, s, up=self._ready_up, **READY) for s in (0, 1))
         yield from self._come_to_a_stand()
-        posture = self._low_before(tote, self._postures.plan(goals))
+        posture = self._postures.plan(goals)
         self._opening = OPEN
         yield from self._move_hands(goals, posture=posture, frame=FRAME_BASE_FOOTPRINT, starts=self._measured_hands())
         self._held = goals
@@ -601,12 +594,10 @@ class CarryOutOrder:
         yield from self._bring_hands(planar(CARRY_DISTANCE, 0.0, 0.0, CARRY_GRIP_HEIGHT - self._tote.carrier.grip_height))
         self._check_carried()
 
-    def _bring_hands(self, base_from_tote: np.ndarray, before: np.ndarray | None = None) -> Script:
-        """Moves the tote held to a pose (4, 4) in `base_footprint`, bending as needed, also for stepping up to a place."""
+    def _bring_hands(self, base_from_tote: np.ndarray) -> Script:
+        """Moves the tote held to a pose (4, 4) in `base_footprint`, bending as needed."""
         goals = tuple(base_from_tote @ hand for hand in self._grip_transforms)
         posture = self._postures.plan(goals)
-        if before is not None:
-            posture = self._low_before(before, posture)
         yield from self._move_hands(goals, posture=posture, frame=FRAME_BASE_FOOTPRINT, opening=0.0, speed=0.25, settle=0.2,
                                     starts=self._held)  # fmt: skip
         self._held = goals
@@ -631,7 +622,7 @@ class CarryOutOrder:
         """Before the station: brings the tote to entry height, then steps up to it."""
         yield from self._come_to_a_stand()
         self._check_carried()
-        yield from self._bring_hands(planar(CARRY_DISTANCE, 0.0, 0.0, self._entry_height()), self._goal_tote())
+        yield from self._bring_hands(planar(CARRY_DISTANCE, 0.0, 0.0, self._entry_height()))
         yield from self._step_up(self._place_stance, STEPPING_UP)
         self._check_carried()
 

@@ -30,6 +30,7 @@ from humanoid_control.mission.placement import (
     ordered_placement,
     tote_footprint,
 )
+from humanoid_control.mission.station_shapes import reachable_depth
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTORIES = sorted((ROOT / "config" / "factories").glob("*.yaml"))
@@ -361,10 +362,10 @@ def test_free_place_is_on_the_station_and_clear_of_others():
     carrier = LOAD_CARRIERS["klt_3147"]
     for station in factory.stations:
         occupied = []
-        while (pose := free_place(station, carrier, occupied)) is not None:
+        while (pose := free_place(station, 0, carrier, occupied)) is not None:
             footprint = tote_footprint(carrier, pose)
             assert fits_on(station, carrier, pose)
-            assert pose[0] - station.front_x <= MAX_REACH_DEPTH
+            assert pose[0] - station.front_x <= reachable_depth(station, carrier, station.surface_height(0), pose[1])
             assert not any(footprint.intersects(other) for other in occupied)
             occupied.append(footprint)
         assert len(occupied) >= 2
