@@ -17,15 +17,17 @@ POST_ABOVE_TOP = 0.10
 BELT_THICKNESS = 0.04
 RAIL_HEIGHT, RAIL_DEPTH = 0.09, 0.03
 
-# How far a leg reaches in front of the base while it walks slowly up to a station, by height above the floor, at two
-# heights of the pelvis. Measured; test/mission/test_station_shapes.py walks and measures again. Standing takes less.
-LEG_HEIGHTS = np.array([0.0, 0.10, 0.20, 0.30, 0.34, 0.38, 0.42, 0.46, 0.50, 0.56, 0.60])
-LEG_REACH_UPRIGHT = np.array([0.23, 0.19, 0.23, 0.245, 0.25, 0.25, 0.24, 0.22, 0.20, 0.16, 0.0])  # pelvis at 0.72 m
-STANDING_SHARE = 0.05  # m less while it stands
+# How far a leg reaches in front of the base in the last, slow steps up to a station and the first ones back, by height
+# above the floor, at two heights of the pelvis. Measured at `SLOW`; test/mission/test_station_shapes.py walks and
+# measures again. Standing takes less.
+SLOW = 0.09  # m/s
+LEG_HEIGHTS = np.array([0.0, 0.10, 0.20, 0.30, 0.34, 0.38, 0.40, 0.44, 0.48, 0.52, 0.56, 0.60])
+LEG_REACH_UPRIGHT = np.array([0.19, 0.17, 0.215, 0.23, 0.235, 0.235, 0.225, 0.203, 0.183, 0.16, 0.13, 0.0])  # pelvis at 0.72 m
+STANDING_SHARE = 0.03  # m less while it stands
 SQUAT_HEIGHT = 0.60  # m
-LEG_REACH_SQUATTING = np.array([0.245, 0.255, 0.32, 0.32, 0.315, 0.305, 0.26, 0.22, 0.18, 0.0, 0.0])
+LEG_REACH_SQUATTING = np.array([0.21, 0.24, 0.305, 0.305, 0.30, 0.285, 0.25, 0.21, 0.16, 0.0, 0.0, 0.0])
 LEG_HALF_WIDTH = 0.24  # m from the middle of the robot to the outside of a leg that walks
-LEG_MARGIN = 0.025  # m for where the robot really comes to a stand
+LEG_MARGIN = 0.015  # m for where the robot really comes to a stand
 BODY_DISTANCE = 0.17  # m from the base to a station that leaves all room to the legs: trunk and thighs need that much
 UPRIGHT_HEIGHT = 0.72  # m
 

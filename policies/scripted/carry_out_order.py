@@ -15,7 +15,7 @@ from humanoid_control.errors import FactoryError, OrderError, SolverError
 from humanoid_control.mission.factory import Conveyor, Factory, Order, Rack
 from humanoid_control.mission.path_planning import FloorMap
 from humanoid_control.mission.placement import Placement, initial_placements, ordered_placement
-from humanoid_control.mission.station_shapes import leg_distance, working_height
+from humanoid_control.mission.station_shapes import SLOW, leg_distance, working_height
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.transforms import (
     from_pose, interpolated, inverse, planar, rotation_vector, to_pose, wrapped, yaw_of,
@@ -42,6 +42,8 @@ BODY_SPEED, BODY_TURN_SPEED = 0.15, 0.5  # m/s of squatting, rad/s of bending
 MAX_TRIES = 3
 REACH_SLACK = 0.03  # m of reach too far that is not worth pulling or pushing a tote
 PERSON_STOP_DISTANCE = 0.9  # m
+BESIDE = 0.06  # m that a hand comes and goes beside a tote
+HAND_WIDTH, WRIST_WIDTH = 0.10, 0.175  # m that a hand takes beside a tote at its grip, and its wrist before the tote
 HAND_HALF_HEIGHT = 0.075  # m, of an open hand on its side, and what it is kept off
 
 Script = Generator[WholeBodyTarget, None, None]
@@ -400,8 +402,11 @@ class CarryOutOrder:
         """Walks straight backwards and comes to a stand."""
         start, begin = self._pose.copy(), self._now
         heading = np.array([math.cos(start[2]), math.sin(start[2])])
-        while float((start[:2] - self._pose[:2]) @ heading) < distance and self._now - begin < 12.0:
-            yield self._walking_target(np.array([-CARRYING.backward, 0.0, 0.9 * wrapped(start[2] - self._pose[2])]))
+        gone = 0.0
+        while gone < distance and self._now - begin < 12.0:
+            speed = min(SLOW + gone, CARRYING.backward)  # no faster than legs have room for before the station
+            yield self._walking_target(np.array([-speed, 0.0, 0.9 * wrapped(start[2] - self._pose[2])]))
+            gone = float((start[:2] - self._pose[:2]) @ heading)
         yield from self._come_to_a_stand()
 
     def _person_in_the_way(self, velocity: np.ndarray) -> bool:
@@ -515,11 +520,29 @@ class CarryOutOrder:
         tote = self._source_tote()
         grip = tuple(tote @ hand_in_tote(carrier, side) for side in (0, 1))
         posture = self._bend_for(grip)
-        over = tuple(tote @ hand_in_tote(carrier, s, outward=0.06, backward=0.05, up=self._ready_up) for s in (0, 1))
-        beside = tuple(tote @ hand_in_tote(carrier, s, outward=0.05, backward=0.03) for s in (0, 1))
+        beside = [self._room_beside(tote, side) for side in (0, 1)]
+        over = tuple(tote @ hand_in_tote(carrier, s, outward=beside[s], backward=0.05, up=self._ready_up) for s in (0, 1))
+        beside = tuple(tote @ hand_in_tote(carrier, s, outward=max(beside[s] - 0.01, 0.0), backward=0.03) for s in (0, 1))
         yield from self._move_hands(over, posture=posture)
         yield from self._move_hands(beside, speed=0.2)
         yield from self._move_hands(grip, speed=0.12, settle=0.25)
+
+    def _room_beside(self, tote: np.ndarray, side: int) -> float:
+        """Metres that a hand may be outwards of its grip on a tote at a pose (4, 4): less where another tote stands."""
+        carrier, sign = self._tote.carrier, 1 - 2 * side
+        top, room = float(tote[2, 3]) + carrier.height, BESIDE
+        for name, other in self._odom_from_totes.items():
+            neighbour = self._factory.tote(name).carrier
+            bottom = float(other[2, 3])
+            if name == self._order.tote or bottom > top + HAND_HALF_HEIGHT or bottom + neighbour.height < top - HAND_HALF_HEIGHT:
+                continue
+            x, y = 0.5 * neighbour.width, 0.5 * neighbour.length
+            corners = (inverse(tote) @ other @ np.array([[x, x, -x, -x], [y, -y, y, -y], [0.0] * 4, [1.0] * 4]))[:2]
+            between = float((sign * corners[1]).min()) - 0.5 * carrier.length
+            if between > -0.5 * carrier.length and corners[0].max() > -0.25 and corners[0].min() < 0.15:
+                taken = WRIST_WIDTH if corners[0].min() < -0.8 * 0.5 * carrier.width else HAND_WIDTH
+                room = min(room, between - taken)
+        return max(room, 0.0)
 
     def _ceiling(self, station, shelf: int) -> float:
         """Free height in m above a surface."""
@@ -569,7 +592,9 @@ class CarryOutOrder:
         lateral /= np.linalg.norm(lateral)
         # On a running belt the tote comes after the hand downstream and leaves the other by itself.
         along = float(belt @ lateral)
-        out = (_shifted(hands[0], (0.06 + max(along, 0.0)) * lateral), _shifted(hands[1], -(0.06 + max(-along, 0.0)) * lateral))
+        tote = self._tote_facing(self._pose[2])
+        left, right = (self._room_beside(tote, side) for side in (0, 1))
+        out = (_shifted(hands[0], (left + max(along, 0.0)) * lateral), _shifted(hands[1], -(right + max(-along, 0.0)) * lateral))
         yield from self._move_hands(out, speed=0.25 if along == 0.0 else 0.5)
         yaw = self._pose[2]
         back = np.array([-0.17 * math.cos(yaw), -0.17 * math.sin(yaw), 0.0])
