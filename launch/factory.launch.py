@@ -9,7 +9,6 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 SHARE = FindPackageShare("humanoid_control")
-PASSED_ON = ("factory", "seed", "rate_factor", "poses", "cameras", "video", "viewer")
 
 
 def parameters_of(node):
@@ -24,19 +23,9 @@ def text(name):
 def generate_launch_description():
     return LaunchDescription([
         DeclareLaunchArgument("policy", default_value="scripted", description="who decides", choices=["scripted"]),
-        DeclareLaunchArgument("factory", default_value="line_side",
-                              description="factory file, or the name of one in config/factories"),
-        DeclareLaunchArgument("seed", default_value="0", description="of the simulated episode"),
-        DeclareLaunchArgument("rate_factor", default_value="1.0", description="simulated time over wall time"),
-        DeclareLaunchArgument("poses", default_value="oracle", description="rung of perception", choices=["oracle"]),
-        DeclareLaunchArgument("cameras", default_value="false", description="render the robot's cameras",
-                              choices=["true", "false"]),
-        DeclareLaunchArgument("video", default_value="", description="file that a camera from outside films to; empty: none"),
-        DeclareLaunchArgument("viewer", default_value="false", description="open MuJoCo's viewer; needs a screen",
-                              choices=["true", "false"]),
+        # Declares the other arguments: factory, seed, rate_factor, poses, cameras, video, viewer.
         IncludeLaunchDescription(
-            PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "sim.launch.py"])),
-            launch_arguments={name: LaunchConfiguration(name) for name in PASSED_ON}.items()),
+            PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "sim.launch.py"]))),
         Node(package="humanoid_control", executable="policy_node", output="screen",
              parameters=[parameters_of("policy_node"), {
                  "policy": text("policy"), "factory": text("factory"), "robot": "mujoco"}]),

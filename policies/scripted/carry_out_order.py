@@ -35,6 +35,7 @@ GRIP_FORCE = 20.0  # N
 STANDOFF = 0.32  # m before the stance: the last stretch is straight
 CLEARANCE = 0.05  # m under the tote, at least, when it leaves or comes in over a surface
 EASY_GRIP_HEIGHT = 0.80  # m of the hands: from here on walking needs no squat
+EASY_BOTTOM = 0.65  # m of a tote: from here on gripping needs no squat
 STANCE_TOLERANCE = Tolerance(0.035, 0.07)
 STANDOFF_TOLERANCE = Tolerance(0.08, 0.12)
 HAND_SPEED, HAND_TURN_SPEED = 0.30, 1.2  # m/s, rad/s
@@ -168,7 +169,7 @@ class CarryOutOrder:
             self._say("grip", "the fingers are above and below both lips", "lift", 0.3)
             yield from self._close_fingers()
             if self._has_grip():
-                if self._beyond_reach(self._source_tote()) > 0.0:
+                if self._too_far_to_lift() > 0.0:
                     self._say("draw_near", "the tote is too far away to be lifted", "lift", 0.32)
                     yield from self._draw_near()
                 self._say("lift", "both lips are between the pads", "step_back", 0.35)
@@ -265,17 +266,23 @@ class CarryOutOrder:
         # For a tote far behind the edge it stands as near as its legs may, for a near one as the waist bears it best.
         legs = leg_distance(station, float(at[1, 3]), raised=float(surface[2, 3]) - station.surface_height(0),
                             pelvis_height=working_height(float(odom_from_tote[2, 3])))  # fmt: skip
-        return max(STANCE_DISTANCE, min(behind_edge + EDGE_DISTANCE, self._bearable_reach()), behind_edge + legs)
+        return max(STANCE_DISTANCE, min(behind_edge + EDGE_DISTANCE, self._bearable_reach(float(odom_from_tote[2, 3]))),
+                   behind_edge + legs)  # fmt: skip
 
-    def _bearable_reach(self) -> float:
+    def _bearable_reach(self, bottom: float) -> float:
         """Metres from the base at which the waist bears the tote, taken for heavy until it has been lifted."""
         carried = float(self._observation.control.payload_masses.sum())
-        return bearable_reach(self._tote.carrier, carried if self._progress >= 0.4 else HEAVY)
+        return bearable_reach(self._tote.carrier, carried if self._progress >= 0.4 else HEAVY, bottom)
 
-    def _beyond_reach(self, odom_from_tote: np.ndarray) -> float:
-        """Metres by which a tote is further away than the waist bears it; 0 if it is not."""
-        offset = (inverse(self._stood_at) @ odom_from_tote)[0, 3] - self._bearable_reach()
+    def _beyond_reach(self, odom_from_tote: np.ndarray, bottom: float) -> float:
+        """Metres by which a tote at a height in m is further away than the waist bears it; 0 if it is not."""
+        offset = (inverse(self._stood_at) @ odom_from_tote)[0, 3] - self._bearable_reach(bottom)
         return float(offset) if offset > REACH_SLACK else 0.0
+
+    def _too_far_to_lift(self) -> float:
+        """Metres by which the tote has to be drawn near before it is lifted."""
+        tote = self._source_tote()
+        return self._beyond_reach(tote, float(tote[2, 3]))
 
     def _forward(self, distance: float) -> np.ndarray:
         """(3,) m in `odom`, that far ahead."""
@@ -566,7 +573,7 @@ class CarryOutOrder:
 
     def _draw_near(self) -> Script:
         """Pulls the tote over its surface, to where it can be lifted."""
-        pull = self._forward(-self._beyond_reach(self._source_tote()))
+        pull = self._forward(-self._too_far_to_lift())
         yield from self._move_hands(tuple(_shifted(h, pull) for h in self._actual_hands()), opening=0.0, speed=0.10, settle=0.2)
 
     def _lift(self) -> Script:
@@ -656,7 +663,8 @@ class CarryOutOrder:
         hands = self._actual_hands()
         held = tote_from_hands(self._tote_facing(self._pose[2]), hands)
         # A heavy tote is set down as far away as the waist bears it, and then pushed over its surface.
-        push = self._beyond_reach(self._goal_tote()) if self._place.on is None else 0.0
+        # One that sinks on its way down to a low place is where it shall be all the same.
+        push = self._beyond_reach(self._goal_tote(), EASY_BOTTOM) if self._place.on is None else 0.0
         goal = _shifted(self._goal_tote(), self._forward(-push))
         posture = self._bend_for(tuple(goal @ h for h in held))
         above = tuple(_raised(goal @ h, 0.025) for h in held)

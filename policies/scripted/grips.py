@@ -46,17 +46,19 @@ def grip_opening(carrier: LoadCarrier) -> tuple[float, float]:
     return 0.013, 0.025
 
 
-def bearable_reach(carrier: LoadCarrier, mass: float) -> float:
+def bearable_reach(carrier: LoadCarrier, mass: float, bottom: float) -> float:
     """Metres from the base to a tote's middle at which the waist's pitch motor (35 N m) bears it with 10% to spare.
 
     A fit to gravity torques of stance plans (docs/control.md): the arms' own weight counts most, so a longer tote, for
-    which the hands are wider apart and the body bends more, has to be nearer.
+    which the hands are wider apart and the body bends more, has to be nearer, and so has a low one.
 
     Args:
         carrier: the tote.
         mass: kg, as carried.
+        bottom: m above the floor, where it stands.
     """
-    return 0.42 - 0.30 * (carrier.length - 0.297) - 0.024 * (min(max(mass, 0.5), HEAVY) - 1.5)
+    bending = float(np.interp(bottom, [0.40, 0.45, 0.55, 0.65], [0.07, 0.06, 0.04, 0.0]))
+    return 0.42 - 0.30 * (carrier.length - 0.297) - 0.024 * (min(max(mass, 0.5), HEAVY) - 1.5) - bending
 
 
 @dataclass(frozen=True)
