@@ -24,7 +24,7 @@ from humanoid_control.mission.factory import (
     tote_footprint,
 )
 from humanoid_control.mission.placement import Placement, fits_on, initial_placements, ordered_placement
-from humanoid_control.mission.station_shapes import reachable_depth
+from humanoid_control.mission.reach import reachable_depth
 
 ROBOT_RADIUS = 0.15  # m around the pelvis that must be free at the start: the feet stand within it
 STANDING_DISTANCE = 0.25  # m in front of a station from which the robot works at least

@@ -17,7 +17,8 @@ from humanoid_control.mission.factory import (
     tote_footprint,
 )
 from humanoid_control.mission.load_carriers import LoadCarrier
-from humanoid_control.mission.station_shapes import LEG, LEG_HALF_WIDTH, reachable_depth
+from humanoid_control.mission.reach import LEG_HALF_WIDTH, is_comfortable, reachable_depth
+from humanoid_control.mission.station_shapes import LEG
 
 BELT_STOP = 0.03  # m at the far end of a belt, taken by the stop that keeps totes on it
 BESIDE_LEG = LEG + LEG_HALF_WIDTH + 0.03  # m from a belt's upstream end, where its frame's leg is in the way of no knee
@@ -104,14 +105,13 @@ def free_place(
         ys = ys[np.argsort(np.abs(ys - (low_y + high_y) / 2), kind="stable")]
     height = station.surface_height(shelf)
     deepest = {y: station.front_x + reachable_depth(station, carrier, height, y) for y in ys}
-    for gap in (COMFORTABLE_GAP, TIGHT_GAP):
-        for x in xs:
-            for y in ys:
-                if x > deepest[y]:
-                    continue
-                footprint = tote_footprint(carrier, (x, y, 0.0))
-                if all(footprint.distance(other) >= gap for other in occupied):
-                    return float(x), float(y), 0.0
+    places = [(float(x), float(y)) for x in xs for y in ys if x <= deepest[y] + TOLERANCE]
+    easy = [place for place in places if is_comfortable(station, carrier, height, place)]
+    for gap, among in ((COMFORTABLE_GAP, easy), (COMFORTABLE_GAP, places), (TIGHT_GAP, places)):
+        for x, y in among:
+            footprint = tote_footprint(carrier, (x, y, 0.0))
+            if all(footprint.distance(other) >= gap for other in occupied):
+                return x, y, 0.0
     return None
 
 

@@ -30,7 +30,7 @@ from humanoid_control.mission.factory import (
 from humanoid_control.mission.factory_checks import robot_start_problem
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS
 from humanoid_control.mission.placement import fits_on, handled_heights
-from humanoid_control.mission.station_shapes import reachable_depth
+from humanoid_control.mission.reach import reachable_depth
 
 JOINT_COUNT = 29
 NOMINAL_FRICTION = 0.8  # of totes and hands, where `randomise` says nothing

@@ -18,6 +18,7 @@ from humanoid_control.mission.placement import (
     initial_placements,
     tote_footprint,
 )  # fmt: skip
+from humanoid_control.mission.reach import is_comfortable
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.simulation.episode import stream
 from humanoid_control.transforms import from_pose, inverse
@@ -31,7 +32,7 @@ EDGE = 0.02  # m that a drawn place keeps from a station's edges, for what is mi
 
 
 def draw_orders(factory: Factory, count: int, seed: int) -> tuple[Order, ...]:
-    """Random orders that can be carried out one after the other: any tote to any free place within reach.
+    """Random orders that can be carried out one after the other: any tote to any free place within easy reach.
 
     Running belts are left out: what rides on them is not where it was put.
 
@@ -73,6 +74,8 @@ def _draw_order(factory: Factory, placements: dict[str, Placement], random) -> t
         footprint = tote_footprint(tote.carrier, place.pose)
         others = footprints_on(factory, station.name, shelf, placements, without=tote.name)
         was = placements[tote.name]
+        if not is_comfortable(station, tote.carrier, station.surface_height(shelf), place.pose[:2]):
+            continue
         if (was.station, was.shelf) == (station.name, shelf):
             continue
         if any(footprint.distance(other) < COMFORTABLE_GAP for other in others):

@@ -15,7 +15,9 @@ from humanoid_control.errors import FactoryError, OrderError, SolverError
 from humanoid_control.mission.factory import Conveyor, Factory, Order, Rack
 from humanoid_control.mission.path_planning import FloorMap
 from humanoid_control.mission.placement import Placement, initial_placements, ordered_placement
-from humanoid_control.mission.station_shapes import SLOW, leg_distance, working_height
+from humanoid_control.mission.reach import (
+    HAND_WIDTH, HEAVY, SLOW, WRIST_WIDTH, bearable_reach, leg_distance, working_height,
+)  # fmt: skip
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.transforms import (
     from_pose, interpolated, inverse, planar, rotation_vector, to_pose, wrapped, yaw_of,
@@ -24,8 +26,8 @@ from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTa
 from perception.poses import surface_name
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import (
-    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, EDGE_DISTANCE, HEAVY, READY, STANCE_DISTANCE, UPRIGHT, BodyPosture, HandKinematics,
-    PosturePlanner, bearable_reach, grip_opening, hand_in_tote, tote_from_hands,
+    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, EDGE_DISTANCE, GRIP_OPENING, READY, STANCE_DISTANCE, UPRIGHT, BodyPosture,
+    HandKinematics, PosturePlanner, hand_in_tote, tote_from_hands,
 )  # fmt: skip
 from policies.scripted.navigation import CARRYING, EMPTY_HANDED, STEPPING_UP, Tolerance, WalkingLimits, WayFollower, velocity_to
 
@@ -44,7 +46,6 @@ MAX_TRIES = 3
 REACH_SLACK = 0.03  # m of reach too far that is not worth pulling or pushing a tote
 PERSON_STOP_DISTANCE = 0.9  # m
 BESIDE = 0.06  # m that a hand comes and goes beside a tote
-HAND_WIDTH, WRIST_WIDTH = 0.10, 0.175  # m that a hand takes beside a tote at its grip, and its wrist before the tote
 HAND_HALF_HEIGHT = 0.075  # m, of an open hand on its side, and what it is kept off
 
 Script = Generator[WholeBodyTarget, None, None]
@@ -564,7 +565,7 @@ class CarryOutOrder:
             yield self._target(hands=hands, opening=0.0)
 
     def _has_grip(self) -> bool:
-        low, high = grip_opening(self._tote.carrier)
+        low, high = GRIP_OPENING
         openings = self._observation.state.gripper_openings
         return bool((openings > low).all() and (openings < high).all())
 

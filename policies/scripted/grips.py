@@ -21,7 +21,7 @@ OUTWARD = 0.011  # m, the pads' middle beyond the lip's edge
 BACKWARD = 0.018  # m, the pads' middle before the tote's: where pad and lip overlap is then beside the tote's middle
 STANCE_DISTANCE = 0.35  # m from the base to the middle of a tote that is gripped or set down, at least
 EDGE_DISTANCE = 0.28  # m from the base to a station's front edge where nothing asks for more or less
-HEAVY = 3.0  # kg, what a tote of unknown mass is taken for
+GRIP_OPENING = (0.013, 0.025)  # m between pads that have a lip between them
 CARRY_DISTANCE = 0.36  # m the same while walking with it
 CARRY_GRIP_HEIGHT = 0.95  # m, of the hands
 READY = {"outward": 0.09, "backward": 0.17}  # m off the grip: hands beside the body, in front of the station's edge
@@ -39,26 +39,6 @@ def hand_in_tote(carrier: LoadCarrier, side: int, *, outward: float = 0.0, backw
     rotation = rotation_z(-sign * HAND_YAW) @ rotation_x(sign * math.pi / 2)
     return transform(rotation, np.array([-BACKWARD - backward, sign * (carrier.length / 2 + OUTWARD + outward),
                                          carrier.grip_height + up]))  # fmt: skip
-
-
-def grip_opening(carrier: LoadCarrier) -> tuple[float, float]:
-    """Smallest and largest gap in m between pads that have the lip between them."""
-    return 0.013, 0.025
-
-
-def bearable_reach(carrier: LoadCarrier, mass: float, bottom: float) -> float:
-    """Metres from the base to a tote's middle at which the waist's pitch motor (35 N m) bears it with 10% to spare.
-
-    A fit to gravity torques of stance plans (docs/control.md): the arms' own weight counts most, so a longer tote, for
-    which the hands are wider apart and the body bends more, has to be nearer, and so has a low one.
-
-    Args:
-        carrier: the tote.
-        mass: kg, as carried.
-        bottom: m above the floor, where it stands.
-    """
-    bending = float(np.interp(bottom, [0.40, 0.45, 0.55, 0.65], [0.07, 0.06, 0.04, 0.0]))
-    return 0.42 - 0.30 * (carrier.length - 0.297) - 0.024 * (min(max(mass, 0.5), HEAVY) - 1.5) - bending
 
 
 @dataclass(frozen=True)

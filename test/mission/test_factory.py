@@ -30,7 +30,7 @@ from humanoid_control.mission.placement import (
     ordered_placement,
     tote_footprint,
 )
-from humanoid_control.mission.station_shapes import reachable_depth
+from humanoid_control.mission.reach import reachable_depth
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTORIES = sorted((ROOT / "config" / "factories").glob("*.yaml"))
