@@ -28,6 +28,7 @@ MODULES = (
     "humanoid_control.control_loop",
     "humanoid_control.robots.mujoco_robot",
     "humanoid_control.simulation.judge",
+    "perception.pnp",
 )
 
 

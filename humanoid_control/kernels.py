@@ -19,13 +19,14 @@ import numba
 JIT = {"cache": True, "fastmath": {"reassoc", "contract", "arcp", "nsz"}, "error_model": "numpy"}
 
 _PACKAGE = Path(__file__).parent
+_FOLDERS = (_PACKAGE, _PACKAGE.parent / "perception")  # that hold kernels
 _PREFIX = "kernels-"
 
 
 def _fingerprint() -> str:
-    """Hash of all files of this package that define kernels, and of numba's version."""
+    """Hash of all files that define kernels, and of numba's version."""
     text = hashlib.sha256(numba.__version__.encode())
-    for file in sorted(_PACKAGE.rglob("*.py")):
+    for file in sorted(file for folder in _FOLDERS for file in folder.rglob("*.py")):
         content = file.read_bytes()
         if b"numba.njit" in content:
             text.update(content)
