@@ -88,6 +88,7 @@ setup(
         "rich",
         "av",
         "transforms3d",
+        "opencv-python-headless",
     ],
     extras_require={
         "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],  # where no ROS 2 is installed

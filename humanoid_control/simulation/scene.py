@@ -14,6 +14,7 @@ from humanoid_control.simulation.episode import Episode
 from humanoid_control.simulation.load_carriers import add_tote
 from humanoid_control.simulation.people import HIP, WalkingPath, add_person, person_bodies
 from humanoid_control.simulation.stations import add_station, belt_body_name, station_body_name
+from humanoid_control.simulation.tags import add_factory_tags
 
 TIMESTEP = 0.002
 SETTLING_HEIGHT = 2e-4  # m above its surface at which a tote starts
@@ -26,7 +27,7 @@ NET_FORCE = 3  # MuJoCo's code for a contact sensor that sums all contacts
 NEAR_PLANE, FAR_PLANE = 0.02, 60.0  # m, between which cameras see
 
 
-def build_scene(episode: Episode, robot_spec: mujoco.MjSpec | None = None) -> mujoco.MjModel:
+def build_scene(episode: Episode, robot_spec: mujoco.MjSpec | None = None, *, tags: bool = False) -> mujoco.MjModel:
     """Returns the compiled model of an episode's factory, with the robot's bodies where `robot_spec` is given.
 
     The robot's names stay as they are; the factory's bodies are called after what they are in the file. The robot is
@@ -35,12 +36,16 @@ def build_scene(episode: Episode, robot_spec: mujoco.MjSpec | None = None) -> mu
     Args:
         episode: as drawn.
         robot_spec: its floating body tree contains the body `pelvis`; it is copied, not changed.
+        tags: totes and stations carry AprilTags.
 
     Raises:
         SimulationError: MuJoCo refuses the scene.
+        FactoryError: there are not enough tags for it.
     """
     spec = mujoco.MjSpec() if robot_spec is None else robot_with_errors(robot_spec, episode)
     add_factory(spec, episode)
+    if tags:
+        add_factory_tags(spec, episode.factory)
     if robot_spec is not None:
         _add_force_sensors(spec, episode)
     try:

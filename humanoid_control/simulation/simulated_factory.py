@@ -27,18 +27,22 @@ class SimulatedFactory:
         verdict: of the order being judged, once there is one; privileged.
     """
 
-    def __init__(self, model: RobotModel, episode: Episode) -> None:
+    def __init__(
+        self, model: RobotModel, episode: Episode, *, tags: bool = False, robot_spec: mujoco.MjSpec | None = None
+    ) -> None:
         """Builds an episode's scene and puts everything in its place.
 
         Args:
             model: the robot.
             episode: as drawn.
+            tags: totes and stations carry AprilTags.
+            robot_spec: the robot where it wears something; by default it is `build_robot_spec`'s.
 
         Raises:
             SimulationError: the scene cannot be built.
         """
         self.episode = episode
-        self.scene = build_scene(self.episode, build_robot_spec(model))
+        self.scene = build_scene(self.episode, robot_spec or build_robot_spec(model), tags=tags)
         self.world = FactoryWorld(self.scene, self.episode)
         self._judge = Judge(self.world)
         self._is_judging = False

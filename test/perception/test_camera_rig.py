@@ -16,7 +16,7 @@ from humanoid_control.types import BaseEstimate, ImuSample, RobotState
 from perception.camera_model import CameraModel
 from perception.camera_rig import CameraRig, StateBuffer, mounting_transform
 from perception.errors import PerceptionError
-from perception.simulated_cameras import camera_models, true_mounting
+from perception.true_cameras import camera_models, true_mounting
 
 CAMERAS = tuple(CAMERA_FIELD_OF_VIEW)
 
