@@ -18,6 +18,7 @@ from perception.camera_model import CameraModel
 from perception.errors import PerceptionError
 
 MAX_MOUNTING_ERROR = np.repeat([0.1, 0.5], 3)  # m and rad; more is no mounting error but another camera
+UNCALIBRATED = np.repeat([4e-3, 8e-3], 3)  # m and rad: standard deviations of a mounting error nobody has estimated
 MAX_GAP_S = 0.05  # between two states, for what happened in between to be known
 BUFFER_S = 2.0
 
@@ -32,17 +33,20 @@ class CameraRig:
         model: the robot's.
         cameras: intrinsics by name.
         mounting: (6,) mounting error by camera; all cameras are in it.
+        mounting_covariance: (6, 6) of it by camera: an error that all images of a camera share.
     """
 
     def __init__(
-        self, model: RobotModel, cameras: Mapping[str, CameraModel], *, mounting: Mapping[str, np.ndarray] | None = None
-    ) -> None:
+        self, model: RobotModel, cameras: Mapping[str, CameraModel], *, mounting: Mapping[str, np.ndarray] | None = None,
+        mounting_covariance: Mapping[str, np.ndarray] | None = None,
+    ) -> None:  # fmt: skip
         """Finds the cameras on the robot.
 
         Args:
             model: the robot's; each camera is its frame `<name>_optical`.
             cameras: intrinsics by name.
             mounting: (6,) estimated mounting errors by camera; those missing are 0.
+            mounting_covariance: (6, 6) by camera; those missing are what is usual without calibration.
 
         Raises:
             ConfigurationError: the robot has no such camera, or a mounting error cannot be one.
@@ -50,6 +54,7 @@ class CameraRig:
         self.model = model
         self.cameras = dict(cameras)
         self.mounting = {name: np.zeros(6) for name in self.cameras}
+        self.mounting_covariance = {name: np.diag(UNCALIBRATED**2) for name in self.cameras}
         self._corrections = {}
         pinocchio_model = model.pinocchio_model
         self._data = pinocchio_model.createData()
@@ -59,10 +64,10 @@ class CameraRig:
                 raise ConfigurationError(f"the robot has no camera '{name}': its URDF lacks the frame {name}_optical")
             self._corrections[name] = np.eye(4)
         for name, error in (mounting or {}).items():
-            self.set_mounting(name, error)
+            self.set_mounting(name, error, covariance=(mounting_covariance or {}).get(name))
 
-    def set_mounting(self, name: str, error: np.ndarray) -> None:
-        """Takes over a camera's mounting error (6,).
+    def set_mounting(self, name: str, error: np.ndarray, *, covariance: np.ndarray | None = None) -> None:
+        """Takes over a camera's mounting error (6,) and, where it is known, its covariance (6, 6).
 
         Raises:
             ConfigurationError: there is no such camera, or the error cannot be one.
@@ -73,6 +78,8 @@ class CameraRig:
             raise ConfigurationError(f"{name}: a mounting error is 6 numbers, the first three at most {MAX_MOUNTING_ERROR[0]} m, "
                                      f"the others at most {MAX_MOUNTING_ERROR[3]} rad; got {error.tolist()}")  # fmt: skip
         self.mounting[name] = error
+        if covariance is not None:
+            self.mounting_covariance[name] = np.array(covariance, float)
         self._corrections[name] = mounting_transform(error)
 
     def base_from_camera(self, name: str, joint_positions: np.ndarray) -> np.ndarray:
