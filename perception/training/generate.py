@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +113,7 @@ class Shard:
                 fields = dict(file.items())
             totes = ToteLabels(**{name[5:]: fields.pop(name) for name in list(fields) if name.startswith("tote_")})
             return cls(**fields, totes=totes)
-        except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise PerceptionError(f"{path}: damaged shard ({type(error).__name__}); delete it and generate again") from None
 
     def image(self, index: int) -> np.ndarray:

@@ -12,12 +12,14 @@ import json
 import logging
 import math
 import os
+import pickle
 import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -43,11 +45,14 @@ NETWORKS = ("finder", "corners")
 SHARE_OF_TIME = {"finder": 0.35, "corners": 0.65}
 CHECK_EVERY_SHARD = 20  # one shard in so many is not trained on, for the curves
 CHECK_SAMPLES = 512
+NOTHING_PER_TOTE = 0.2  # crops of no tote for each of a tote: they teach presence only, which is learnt soonest
 SAVE_PERIOD_S = 120.0
 CHECK_PERIOD_S = 180.0
+LOG_PERIOD_S = 30.0  # where the output is no terminal
 WARM_UP_STEPS = 150
 AVERAGE_DECAY = 0.998  # of the averaged weights, which are what is exported
 CLIP_NORM = 5.0
+GUIDANCE = 0.8  # weight of the maps' own cross entropy: without it the maps stay broad for thousands of steps
 GROSS_ERROR = 20.0  # crop px, beyond which an error counts but little: such corners are hidden or mistaken
 
 
@@ -66,7 +71,7 @@ class TrainingOptions:
 
     minutes: float
     batch: int
-    learning_rate: float = 2.5e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.02
     device: str = "cpu"
     seed: int = 1
@@ -83,8 +88,8 @@ class Task(Protocol):
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """The loss and figures for the curves."""
 
-    def __len__(self) -> int:
-        """How many samples there are."""
+    def epoch(self, rng: np.random.Generator) -> np.ndarray:
+        """Indices of the samples of one pass over the data, in random order."""
 
 
 # --- corners ------------------------------------------------------------------------------------------------------
@@ -102,8 +107,11 @@ class CornerTask:
         self._data, self._device = data, device
         self.network = CornerNet().to(device, memory_format=torch.channels_last)
 
-    def __len__(self) -> int:
-        return len(self._data.crops)
+    def epoch(self, rng: np.random.Generator) -> np.ndarray:
+        totes = np.flatnonzero(self._data.crop_labels.kind >= 0)
+        nothing = np.flatnonzero(self._data.crop_labels.kind < 0)
+        some = rng.choice(nothing, min(len(nothing), int(NOTHING_PER_TOTE * len(totes))), replace=False)
+        return rng.permutation(np.concatenate([totes, some]))
 
     def batch(self, indices: np.ndarray, rng: np.random.Generator, *, vary: bool) -> dict[str, Tensor]:
         samples = [crop_sample(self._data, int(index), rng, vary=vary) for index in indices]
@@ -159,7 +167,7 @@ class CornerTask:
         width = 2 * (0.8 * CORNER_STRIDE) ** 2
         target = (-(off_x[:, :, None, :] + off_y[:, :, :, None]) / width).flatten(2).softmax(-1)
         guidance = -(target * logits.flatten(2).log_softmax(-1)).sum(-1)
-        return ((likelihood + plain + 0.25 * guidance) * weight).sum(-1), (distance * weight).sum(-1)
+        return ((likelihood + plain + GUIDANCE * guidance) * weight).sum(-1), (distance * weight).sum(-1)
 
 
 # --- finder -------------------------------------------------------------------------------------------------------
@@ -177,8 +185,8 @@ class FinderTask:
         self._data, self._device = data, device
         self.network = Finder().to(device, memory_format=torch.channels_last)
 
-    def __len__(self) -> int:
-        return len(self._data.frames)
+    def epoch(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.permutation(len(self._data.frames))
 
     def batch(self, indices: np.ndarray, rng: np.random.Generator, *, vary: bool) -> dict[str, Tensor]:
         samples = [frame_sample(self._data, int(index), rng, vary=vary) for index in indices]
@@ -255,7 +263,7 @@ def _overlap(first: Tensor, second: Tensor) -> Tensor:
 # --- a run --------------------------------------------------------------------------------------------------------
 
 TASKS = {"finder": FinderTask, "corners": CornerTask}
-BATCH = {"finder": 16, "corners": 48}
+BATCH = {"finder": 8, "corners": 24}
 
 
 @dataclass
@@ -314,7 +322,7 @@ class Run:
             self._optimiser.load_state_dict(saved["optimiser"])
             self._average = [value.to(self.options.device) for value in saved["average"]]
             self.progress = Progress(**saved["progress"])
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[0]
             raise PerceptionError(f"{self.checkpoint} cannot be resumed from ({reason}); delete it to begin anew") from None
         return True
@@ -351,7 +359,7 @@ class Run:
         while progress.trained_s < total_s:
             began = time.monotonic()
             if len(order) < options.batch:
-                order = rng.permutation(len(self._task)).tolist()
+                order = self._task.epoch(rng).tolist()
             batch = self._task.batch(np.array(order[: options.batch]), rng, vary=True)
             del order[: options.batch]
             figures = self._step(batch, progress.trained_s / total_s)
@@ -390,7 +398,7 @@ class Run:
         """Adds a point to the curve: training's figures, and those of samples that are not trained on."""
         self._checks.network = self.averaged_network()
         rng = np.random.default_rng(0)
-        indices = rng.permutation(len(self._checks))[:CHECK_SAMPLES]
+        indices = self._checks.epoch(rng)[:CHECK_SAMPLES]
         with torch.no_grad():
             parts = [self._checks.loss(self._checks.batch(indices[i : i + 32], rng, vary=False))[1] for i in range(0, len(indices), 32)]
         point = {"trained_s": self.progress.trained_s, "steps": self.progress.steps}
@@ -459,6 +467,7 @@ def train(data: Path, out: Path, *, minutes: float, networks: tuple[str, ...] = 
     if minutes <= 0:
         raise PerceptionError(f"minutes must be more than 0; got {minutes:g}")
     device = choose_device(device)
+    cv2.setNumThreads(1)  # crops are small: threads of OpenCV's only get in the way of PyTorch's
     out.mkdir(parents=True, exist_ok=True)
     cut = data / "prepared"
     prepare(data, cut, lambda done, total: LOG.info("cut shard %d of %d", done, total))
@@ -505,14 +514,20 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     console = Console()
+    logged_s = -math.inf
     try:
         with Live(Text("preparing"), console=console, refresh_per_second=1) as live:
 
             def show(name: str, progress: Progress, minutes: float, figures: dict[str, float]) -> None:
+                nonlocal logged_s
                 done = min(progress.trained_s / (60 * minutes), 1.0)
                 bar = "#" * int(30 * done) + "." * (30 - int(30 * done))
-                live.update(Text(f"{name} [{bar}] {progress.trained_s / 60:.1f}/{minutes:.1f} min, step {progress.steps}: "
-                                 + ", ".join(f"{k} {v:.3f}" for k, v in figures.items())))  # fmt: skip
+                line = (f"{name} [{bar}] {progress.trained_s / 60:.1f}/{minutes:.1f} min, step {progress.steps}: "
+                        + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))  # fmt: skip
+                live.update(Text(line))
+                if not console.is_terminal and progress.trained_s - logged_s > LOG_PERIOD_S:
+                    logged_s = progress.trained_s
+                    LOG.info(line)
 
             train(options.data, options.out, minutes=options.minutes, networks=tuple(options.networks), resume=options.resume,
                   device=options.device, seed=options.seed, on_progress=show)  # fmt: skip

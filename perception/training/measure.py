@@ -1,0 +1,285 @@
+"""What a detector is worth: its errors, recall and false alarms on labelled images, and the calibration fitted to them.
+
+Run `python -m perception.training.measure --data DIR --models DIR` for the figures, with `--calibrate` to fit and write the
+calibration first. Calibrate and measure on different data, neither of them trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from humanoid_control.errors import HumanoidControlError
+from humanoid_control.transforms import rotation_of_vector, rotation_vector
+from perception.camera_model import CameraModel
+from perception.detection import Detection
+from perception.detector import CALIBRATION, Calibration, ToteDetector
+from perception.errors import PerceptionError
+from perception.frame import CameraFrame
+from perception.keypoints import CORNERS, KINDS, half_turned
+from perception.training.data_card import shard_paths
+from perception.training.generate import CAMERAS, HEIGHT, WIDTH, Shard
+
+MATCH_DISTANCE = 0.25  # m, or this share of the distance if that is more, within which a detection is of a tote
+CLEAR_SHARE = 0.85  # of the outside in sight, from which a tote counts as in view and not occluded
+FAIR_SHARE = 0.5  # from which errors are told as well
+UP_ERROR = 0.005  # rad, standard deviation of the error of up, as IMU and joints leave it
+NEAR = 1.0  # m, the distance within which targets are set
+GROSS = 0.060  # m
+CHI2_6_MEDIAN, CHI2_6_90, CHI2_6_99 = 5.348, 10.645, 16.812
+NORMAL_MEDIAN = 0.6745  # of the absolute value
+DISTANCES = (0.0, 0.4, 0.6, 0.8, 1.0, 1.5, 2.5, 3.5)  # m
+DEPTH_BEYOND = 3.2  # m, from which a detection may be of a tote that has no label any more
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Every label, with the detection of it, and every detection of nothing; one row per label.
+
+    Attributes:
+        camera: (N,) index.
+        distance: (N,) m.
+        seen_share, framed_share: (N,).
+        found: (N,) bool.
+        position_error: (N,) m; NaN where not found.
+        angle_error: (N,) rad.
+        nees: (N,) squared error over its covariance.
+        kind_right: (N,) bool.
+        score: (N,).
+        corner_errors: (N, 8, 2) px over the deviations the detector gave; NaN where a corner is outside the image.
+        corner_visible: (N, 8) bool, as the detector sees it.
+        images: how many there were.
+        false_alarms: detections of nothing: (camera, image, score).
+        worst: for a gallery: (shard, image, position error), the largest first.
+    """
+
+    camera: np.ndarray
+    distance: np.ndarray
+    seen_share: np.ndarray
+    framed_share: np.ndarray
+    found: np.ndarray
+    position_error: np.ndarray
+    angle_error: np.ndarray
+    nees: np.ndarray
+    kind_right: np.ndarray
+    score: np.ndarray
+    corner_errors: np.ndarray
+    corner_visible: np.ndarray
+    images: int
+    false_alarms: tuple[tuple[int, str, int, float], ...]
+    worst: tuple[tuple[str, int, float], ...]
+
+
+def pose_error(camera_from_tote: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(6,) m and rad in camera axes, how far a pose is off the nearer of a tote's two equal ones."""
+    errors = []
+    for pose in (truth, half_turned(truth)):
+        turn = rotation_vector(camera_from_tote[:3, :3] @ pose[:3, :3].T)
+        errors.append(np.concatenate([camera_from_tote[:3, 3] - pose[:3, 3], turn]))
+    return min(errors, key=lambda error: np.linalg.norm(error[3:]))
+
+
+def match(detector: ToteDetector, data: Path, *, most_images: int | None = None, seed: int = 0, on_image=lambda done: None) -> Matches:
+    """Runs a detector over a data set.
+
+    Args:
+        detector: to be measured.
+        data: folder of the data set.
+        most_images: of each; all by default.
+        seed: of the errors of up.
+        on_image: called with how many are done.
+    """
+    rng = np.random.default_rng(seed)
+    rows: list[dict] = []
+    false_alarms, worst = [], []
+    done = 0
+    for path in shard_paths(data):
+        if most_images is not None and done >= most_images:
+            break
+        shard = Shard.load(path)
+        for index in range(len(shard.camera)):
+            camera = CameraModel(CAMERAS[shard.camera[index]], WIDTH, HEIGHT, shard.matrix[index])
+            up = rotation_of_vector(rng.normal(0.0, UP_ERROR, 3)) @ shard.up_in_camera[index]
+            detections = detector.detect(CameraFrame(camera.name, 0.0, shard.image(index)), camera, up / np.linalg.norm(up))
+            labels = np.flatnonzero(shard.totes.image == index)
+            left = list(detections)
+            for label in sorted(labels, key=lambda k: -shard.totes.seen_share[k]):
+                rows.append(_row(shard, int(label), left))
+                if rows[-1]["found"]:
+                    worst.append((path.name, index, rows[-1]["position_error"]))
+            for detection in left:
+                if np.linalg.norm(detection.camera_from_tote[:3, 3]) < DEPTH_BEYOND:
+                    false_alarms.append((int(shard.camera[index]), path.name, index, detection.score))
+            done += 1
+            on_image(done)
+    columns = {f.name: np.array([row[f.name] for row in rows]) for f in fields(Matches) if rows and f.name in rows[0]}
+    worst.sort(key=lambda entry: -entry[2])
+    return Matches(**columns, images=done, false_alarms=tuple(false_alarms), worst=tuple(worst[:50]))
+
+
+def _row(shard: Shard, label: int, left: list[Detection]) -> dict:
+    """One label with the nearest detection, which is taken from those `left`."""
+    totes = shard.totes
+    truth = totes.camera_from_tote[label]
+    distance = float(np.linalg.norm(truth[:3, 3]))
+    row = {"camera": int(shard.camera[totes.image[label]]), "distance": distance, "seen_share": float(totes.seen_share[label]),
+           "framed_share": float(totes.framed_share[label]), "found": False, "position_error": np.nan, "angle_error": np.nan,
+           "nees": np.nan, "kind_right": False, "score": 0.0, "corner_errors": np.full((CORNERS, 2), np.nan),
+           "corner_visible": np.zeros(CORNERS, bool)}  # fmt: skip
+    gaps = [_gap(d, truth) for d in left]
+    if not gaps or min(gaps) > 1.0:
+        return row
+    detection = left.pop(int(np.argmin(gaps)))
+    error = pose_error(detection.camera_from_tote, truth)
+    row |= {"found": True, "position_error": float(np.linalg.norm(error[:3])), "angle_error": float(np.linalg.norm(error[3:])),
+            "nees": float(error @ np.linalg.solve(detection.covariance, error)), "score": detection.score,
+            "kind_right": detection.kind == KINDS[totes.kind[label]], "corner_visible": detection.visible > 0.5}  # fmt: skip
+    corners = totes.corners[label].astype(float)
+    framed = ((corners >= 0) & (corners < (WIDTH, HEIGHT))).all(axis=1)
+    errors = (detection.pixels - corners) / detection.deviations
+    flipped = (detection.pixels - corners[[2, 3, 0, 1, 6, 7, 4, 5]]) / detection.deviations
+    errors = flipped if np.nansum(np.abs(flipped)) < np.nansum(np.abs(errors)) else errors
+    row["corner_errors"] = np.where(framed[:, None], errors, np.nan)
+    return row
+
+
+def _gap(detection: Detection, truth: np.ndarray) -> float:
+    """Distance over the one within which a detection is of a tote: sideways as little as along the line of sight much."""
+    sight = truth[:3, 3]
+    distance = np.linalg.norm(sight)
+    off = detection.camera_from_tote[:3, 3] - sight
+    along = abs(off @ sight) / distance
+    across = np.linalg.norm(off - sight * (off @ sight) / distance**2)
+    return max(along / max(MATCH_DISTANCE, 0.4 * distance), across / max(0.1, 0.12 * distance))
+
+
+# --- figures ------------------------------------------------------------------------------------------------------
+
+
+def figures(matches: Matches) -> dict:
+    """Errors, recall, false alarms and how honest covariances are; overall, by distance and by camera."""
+    m = matches
+    clear = (m.seen_share >= CLEAR_SHARE) & (m.distance <= 2.5)
+    fair = m.found & (m.seen_share >= FAIR_SHARE)
+    near = m.distance <= NEAR
+    card = {
+        "images": m.images,
+        "totes": len(m.found),
+        "recall_clear": _share(m.found[clear]),
+        "clear": int(clear.sum()),
+        "recall_clear_within_1_m": _share(m.found[clear & near]),
+        "recall_fair": _share(m.found[(m.seen_share >= FAIR_SHARE) & (m.distance <= 2.5)]),
+        "false_alarms": len(m.false_alarms),
+        "false_alarms_per_200_images": 200 * len(m.false_alarms) / max(m.images, 1),
+        "kind_right": _share(m.kind_right[fair]),
+        "clear_within_1_m": _errors(m, m.found & clear & near),
+        "fair_within_1_m": _errors(m, fair & near),
+        "all_found": _errors(m, m.found),
+        "by_distance": {f"{low:g} to {high:g} m": _errors(m, fair & (m.distance >= low) & (m.distance < high))
+                        for low, high in zip(DISTANCES[:-1], DISTANCES[1:])},
+        "by_camera": {name: _errors(m, fair & (m.camera == i)) | {"recall_clear": _share(m.found[clear & (m.camera == i)])}
+                      for i, name in enumerate(CAMERAS)},
+    }  # fmt: skip
+    return card
+
+
+def _share(of: np.ndarray) -> float | None:
+    return round(float(of.mean()), 4) if len(of) else None
+
+
+def _errors(m: Matches, rows: np.ndarray) -> dict:
+    if not rows.any():
+        return {"count": 0}
+    position, angle, nees = 1e3 * m.position_error[rows], np.degrees(m.angle_error[rows]), m.nees[rows]
+    gross = position > 1e3 * GROSS
+    return {
+        "count": int(rows.sum()),
+        "mm_median": round(float(np.median(position)), 2), "mm_p95": round(float(np.percentile(position, 95)), 1),
+        "deg_median": round(float(np.median(angle)), 3), "deg_p95": round(float(np.percentile(angle, 95)), 2),
+        "over_60_mm": int(gross.sum()), "over_60_mm_not_owned": int((gross & (nees > CHI2_6_99)).sum()),
+        "in_90_percent_region": round(float((nees < CHI2_6_90).mean()), 3), "nees_median": round(float(np.median(nees)), 2),
+    }  # fmt: skip
+
+
+# --- calibration --------------------------------------------------------------------------------------------------
+
+
+def calibrate(folder: Path, data: Path, *, most_images: int | None = None, false_share: float = 1 / 400, on_image=lambda done: None) -> Calibration:
+    """Fits and writes the calibration of the networks in a folder.
+
+    Args:
+        folder: of the networks.
+        data: images kept apart, and not those that figures are told of.
+        most_images: of them.
+        false_share: false alarms per image, that the least presence shall leave.
+        on_image: called with how many are done, twice over.
+
+    Raises:
+        PerceptionError: nothing was found to calibrate with.
+    """
+    plain = Calibration(candidate=0.15, presence=0.2, most_chi2=np.inf)
+    detector = ToteDetector(folder, calibration=plain)
+    first = match(detector, data, most_images=most_images, on_image=on_image)
+    fair = first.found & (first.seen_share >= FAIR_SHARE)
+    if fair.sum() < 50:
+        raise PerceptionError(f"{data}: {int(fair.sum())} totes were found; 50 are needed to calibrate with")
+    errors, visible = np.abs(first.corner_errors[fair]), first.corner_visible[fair]
+    scales = [float(np.nanmedian(errors[which])) / NORMAL_MEDIAN if np.isfinite(errors[which]).any() else 1.0
+              for which in (visible, ~visible)]  # fmt: skip
+    presence = _least_presence(first, false_share)
+    step = replace(Calibration(), presence=presence, deviation_visible=max(scales[0], 0.3), deviation_hidden=max(scales[1], 0.3))
+    detector = ToteDetector(folder, calibration=step)
+    second = match(detector, data, most_images=most_images, on_image=on_image)
+    fair = second.found & (second.seen_share >= FAIR_SHARE)
+    covariance = max(float(np.percentile(second.nees[fair], 90)) / CHI2_6_90, 0.25)
+    calibration = replace(step, covariance=covariance)
+    text = {"networks": detector.hashes, "calibration": asdict(calibration), "data": json.loads((data / "data_set.json").read_text()),
+            "images": second.images}  # fmt: skip
+    (folder / CALIBRATION).write_text(json.dumps(text, indent=1) + "\n")
+    return calibration
+
+
+def _least_presence(matches: Matches, false_share: float) -> float:
+    """The presence that leaves no more than `false_share` false alarms per image, between 0.3 and 0.9."""
+    scores = np.sort([alarm[-1] for alarm in matches.false_alarms])[::-1]
+    allowed = int(false_share * matches.images)
+    return float(np.clip(scores[allowed] + 1e-3 if len(scores) > allowed else 0.3, 0.3, 0.9))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs from a command line."""
+    from rich.progress import Progress
+
+    parser = argparse.ArgumentParser(prog="python -m perception.training.measure", description="Measure or calibrate a detector.")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--images", type=int, help="at most")
+    parser.add_argument("--calibrate", action="store_true", help="fit and write the calibration instead")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    options = parser.parse_args(arguments)
+    try:
+        with Progress(transient=True) as progress:
+            task = progress.add_task("images", total=options.images)
+            show = lambda done: progress.update(task, completed=done)  # noqa: E731
+            if options.calibrate:
+                card = asdict(calibrate(options.models, options.data, most_images=options.images, on_image=show))
+            else:
+                matches = match(ToteDetector(options.models), options.data, most_images=options.images, on_image=show)
+                card = figures(matches)
+    except HumanoidControlError as error:
+        print(error, file=sys.stderr)
+        return 1
+    text = json.dumps(card, indent=1)
+    if options.json is not None:
+        options.json.write_text(text + "\n")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
