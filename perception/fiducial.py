@@ -19,6 +19,7 @@ from perception.tag_detector import TagDetector, TagSighting
 TOTE, SURFACE = "tote", "surface"
 UP_DEVIATION = {TOTE: 0.03, SURFACE: 0.01}  # rad: how far each may tilt; of a tote in hands too
 DEVIATION_FACTOR = 2.0  # what a camera in motion, at its small image size, adds to a tag's own deviation
+FIXING = np.repeat([1e-3, 3e-3], 3)  # m and rad: how exactly tags are fixed to what carries them
 MAX_CHI2 = 16.0  # beyond, the tags contradict each other or are none
 
 
@@ -103,4 +104,5 @@ class FiducialPoses:
                           camera=self._rig.cameras[frame.camera], up_deviation=UP_DEVIATION[kind])  # fmt: skip
         if not pose.ok or pose.reduced_chi2 > MAX_CHI2:
             return None
-        return TaggedObject(kind, name, frame.camera, frame.stamp_s, pose.camera_from_object, pose.covariance, len(pairs))
+        covariance = pose.covariance + np.diag(FIXING**2)
+        return TaggedObject(kind, name, frame.camera, frame.stamp_s, pose.camera_from_object, covariance, len(pairs))

@@ -1,0 +1,322 @@
+"""Where every tote is, at any time: tracks in `odom`, named after the factory's totes, fed by sightings of all cameras.
+
+A tote that stands stays where it is; odometry drifts as the robot walks, and what hands are near may be pushed. A tote
+that both hands hold moves with them, seen or not. Sightings without a name go to the track they fit best, all of an image
+at once, and only where no other would do nearly as well. A track that is contradicted grows unsure until it believes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from humanoid_control.mission.factory import Conveyor, Factory
+from humanoid_control.mission.load_carriers import LOAD_CARRIERS
+from humanoid_control.transforms import inverse, planar, yaw_of
+from perception.camera_rig import CameraRig, RobotSnapshot, StateBuffer
+from perception.errors import PerceptionError
+from perception.poses import ObjectPose
+from perception.tracking import hands, odometry_drift
+from perception.tracking.sighting import ToteMeasurement, ToteSighting, measure
+from perception.tracking.shared_error_filter import SharedErrorFilter
+from perception.tracking.tote_track import GATE, ToteTrack
+
+STANDING_NOISE = np.array([3e-4, 3e-4, 3e-4, 5e-4]) ** 2  # m^2/s and rad^2/s
+HELD_NOISE = np.array([2e-3, 2e-3, 2e-3, 5e-3]) ** 2
+NEAR_HANDS_NOISE = np.array([8e-3, 8e-3, 3e-3, 0.02]) ** 2
+CHANGE_OF_HANDS = np.array([4e-3, 4e-3, 4e-3, 0.01]) ** 2  # m^2, rad^2, when it is gripped and when it is let go
+BELT_SHARE = 0.3  # of a belt's way, how far off a tote on it may be
+BELT_HEIGHT = 0.08  # m from a belt to a tote that stands on it, at most
+PLACE_SHARE, PLACE_DEVIATION = 0.6, np.array([0.04, 0.04, 0.04, 0.12])  # of the file's spread, and besides it
+DOUBT = np.array([8e-3, 8e-3, 6e-3, 0.02]) ** 2  # what a contradiction adds
+DOUBT_DISTANCE = 0.5  # m, farther from which a sighting contradicts no track
+CLEAR_MARGIN = 6.0  # by which a sighting must fit a tote that was never seen better than any other
+STRAY_COUNT, STRAY_AGE_S = 4, 3.0  # sightings that make a stray a tote, and how long one is remembered
+LOST_S = 1.0  # without a sighting, before a tote may be found elsewhere
+GONE_DEVIATION = 0.25  # m, beyond which a pose is not told
+TILT_DEVIATION = 0.012  # rad, of a tote; nothing estimates it
+
+
+@dataclass(frozen=True)
+class TrackerHealth:
+    """What the tracker did so far.
+
+    Attributes:
+        taken: sightings that went into tracks.
+        refused: that fitted none.
+        strays: sightings of totes nobody expected, remembered now.
+    """
+
+    taken: int
+    refused: int
+    strays: int
+
+
+class ToteTracker:
+    """Tracks a factory's totes.
+
+    Args:
+        factory: as in its file: totes, their kinds, and where they stand at the start.
+        rig: the cameras.
+    """
+
+    def __init__(self, factory: Factory, rig: CameraRig) -> None:
+        self._factory = factory
+        self._rig = rig
+        self._belts = [station for station in factory.stations if isinstance(station, Conveyor) and station.speed > 0]
+        self.forget()
+
+    def forget(self) -> None:
+        """Begins anew: nothing was seen, and nothing is expected anywhere yet."""
+        self.tracks: dict[str, ToteTrack] = {}
+        self._strays: list[ToteTrack] = []
+        self._last: RobotSnapshot | None = None
+        self._hands: np.ndarray | None = None
+        self._taken = self._refused = 0
+
+    @property
+    def health(self) -> TrackerHealth:
+        """What it did so far."""
+        return TrackerHealth(self._taken, self._refused, len(self._strays))
+
+    def expect(self, odom_from_map: np.ndarray, covariance: np.ndarray) -> None:
+        """Expects the totes that were never seen where the factory's file has them.
+
+        Args:
+            odom_from_map: (4, 4), as localisation has it.
+            covariance: (3, 3) of its x, y (m) and yaw (rad), in `odom`.
+        """
+        spread = np.array(self._factory.randomise.tote_pose or (0.0, 0.0, 0.0))
+        for tote in self._factory.totes:
+            track = self.tracks.get(tote.name)
+            if track is not None and (track.is_seen or track.held):
+                continue
+            x, y, z, yaw = self._factory.tote_pose(tote.name)
+            pose = odom_from_map @ planar(x, y, yaw, z)
+            station = self._factory.tote_station(tote.name)
+            along = planar(0.0, 0.0, yaw_of(odom_from_map) + station.yaw)[:2, :2]
+            deviation = PLACE_DEVIATION.copy()
+            deviation[:2] += PLACE_SHARE * spread[:2]
+            deviation[3] += PLACE_SHARE * spread[2]
+            variance = np.diag(deviation**2)
+            variance[:2, :2] = along @ variance[:2, :2] @ along.T
+            arm = pose[:2, 3] - odom_from_map[:2, 3]
+            jacobian = np.zeros((4, 3))
+            jacobian[0], jacobian[1], jacobian[3] = (1, 0, -arm[1]), (0, 1, arm[0]), (0, 0, 1)
+            variance += jacobian @ covariance @ jacobian.T
+            mean = np.append(pose[:3, 3], yaw_of(pose))
+            self.tracks[tote.name] = ToteTrack(tote.name, tote.carrier, SharedErrorFilter(mean, variance))
+
+    def advance(self, at: RobotSnapshot, odom_from_map: np.ndarray | None = None) -> None:
+        """Brings all tracks to the time of a state of the robot, which is later than all before.
+
+        Args:
+            at: the state.
+            odom_from_map: (4, 4), for belts that run; None where that is not known.
+        """
+        now = hands.odom_from_hands(self._rig, at)
+        if self._last is not None and at.stamp_s <= self._last.stamp_s:
+            return
+        if self._last is not None:
+            self._drift(at)
+            moved = now @ inverse(self._hands)
+            elapsed_s = at.stamp_s - self._last.stamp_s
+            for track in [*self.tracks.values(), *self._strays]:
+                self._predict(track, at, moved, elapsed_s, odom_from_map)
+        self._last, self._hands = at, now
+        self._change_hands(at)
+        self._strays = [stray for stray in self._strays if at.stamp_s - stray.seen_s < STRAY_AGE_S]
+
+    def take(self, sightings: Sequence[ToteSighting], states: StateBuffer) -> None:
+        """Takes in what the cameras saw; images may be a little older than the newest `advance`.
+
+        Args:
+            sightings: of one or several images.
+            states: of the robot, at the images' times.
+
+        Raises:
+            PerceptionError: a sighting is of an unknown kind or tote, or the robot's state at its time is not known.
+        """
+        images: dict[tuple[float, str], list[ToteSighting]] = {}
+        for sighting in sightings:
+            if sighting.kind not in LOAD_CARRIERS or (sighting.name and sighting.name not in self.tracks):
+                raise PerceptionError(f"{sighting.camera} saw tote '{sighting.name}' of kind '{sighting.kind}'; known are kinds "
+                                      f"{', '.join(LOAD_CARRIERS)} and totes {', '.join(self.tracks) or 'none'}")  # fmt: skip
+            images.setdefault((sighting.stamp_s, sighting.camera), []).append(sighting)
+        for (stamp_s, _), group in sorted(images.items()):
+            self._take_image(group, states.at(stamp_s))
+
+    def poses(self, at: RobotSnapshot) -> dict[str, ObjectPose]:
+        """Returns the totes that are known well enough, in `base_link` at the time of a state of the robot.
+
+        Args:
+            at: no older than the last `advance`.
+        """
+        moved = hands.odom_from_hands(self._rig, at) @ inverse(self._hands) if self._hands is not None else np.eye(4)
+        base_from_odom = inverse(at.odom_from_base)
+        poses = {}
+        for name, track in self.tracks.items():
+            if not track.is_seen or np.linalg.eigvalsh(track.filter.covariance[:3, :3])[-1] > GONE_DEVIATION**2:
+                continue
+            odom_from_tote = moved @ track.pose if track.held else track.pose
+            poses[name] = ObjectPose(name, base_from_odom @ odom_from_tote, _in_base(track, base_from_odom), track.seen_s)
+        return poses
+
+    # --- prediction -----------------------------------------------------------------------------------------------
+
+    def _drift(self, at: RobotSnapshot) -> None:
+        """What odometry loses on the way since the last state, of all that stands on the floor."""
+        length = odometry_drift.walked(self._last, at)
+        for track in [*self.tracks.values(), *self._strays]:
+            if length and not track.held:
+                track.add_noise(odometry_drift.drift(length, track.position[:2] - at.odom_from_base[:2, 3]))
+
+    def _predict(self, track: ToteTrack, at: RobotSnapshot, moved: np.ndarray, elapsed_s: float, odom_from_map) -> None:
+        if track.held:
+            track.move(moved)
+            track.add_noise(elapsed_s * HELD_NOISE)
+            return
+        track.add_noise(elapsed_s * STANDING_NOISE)
+        if hands.nearest_hand(self._rig, at, track.pose) < hands.NEAR + track.carrier.length / 2:
+            track.add_noise(elapsed_s * NEAR_HANDS_NOISE)
+        if odom_from_map is not None and self._belts:
+            self._ride(track, odom_from_map, elapsed_s)
+
+    def _ride(self, track: ToteTrack, odom_from_map: np.ndarray, elapsed_s: float) -> None:
+        """A tote on a belt that runs goes with it, until it leans on the stop at its end."""
+        x, y, z = (inverse(odom_from_map) @ track.pose)[:3, 3]
+        for belt in self._belts:
+            across, along, _ = belt.in_station((x, y, 0.0))
+            end = belt.size[1] / 2 - track.carrier.width / 2
+            if (abs(across) > belt.size[0] / 2 or abs(along) > belt.size[1] / 2 or not -0.06 < z - belt.height < BELT_HEIGHT):
+                continue
+            way = belt.speed * elapsed_s
+            heading = yaw_of(odom_from_map) + belt.yaw + np.pi / 2
+            direction = np.array([np.cos(heading), np.sin(heading), 0.0, 0.0])
+            if along < end:
+                track.filter.transform(track.filter.mean + way * direction, np.eye(4))
+            track.add_noise((BELT_SHARE**2 * belt.speed * way + 1e-12) * np.outer(direction, direction))
+            return
+
+    def _change_hands(self, at: RobotSnapshot) -> None:
+        """Finds out which tote the hands hold, if any."""
+        holding = next((track for track in self.tracks.values() if track.held), None)
+        if holding is not None:
+            if not hands.grips_something(at, already=True):
+                holding.held = False
+                holding.add_noise(CHANGE_OF_HANDS)
+                holding.forget_views()
+            return
+        if not hands.grips_something(at, already=False):
+            return
+        distances = {name: hands.grip_distance(self._rig, at, track.pose, track.carrier) for name, track in self.tracks.items()}
+        nearest = min(distances, key=distances.get, default=None)
+        if nearest is not None and distances[nearest] < hands.GRIP_TOLERANCE:
+            track = self.tracks[nearest]
+            track.held = True
+            track.add_noise(CHANGE_OF_HANDS)
+
+    # --- sightings ------------------------------------------------------------------------------------------------
+
+    def _take_image(self, group: list[ToteSighting], at: RobotSnapshot) -> None:
+        """All sightings of one image; two of them are not of the same tote."""
+        moved = None
+        if self._hands is not None and any(track.held for track in self.tracks.values()):
+            moved = self._hands @ inverse(hands.odom_from_hands(self._rig, at))
+        standing = [measure(sighting, self._rig, at) for sighting in group]
+        carried = standing if moved is None else [measure(sighting, self._rig, at, moved=moved) for sighting in group]
+
+        def of(track: ToteTrack, index: int) -> ToteMeasurement:
+            return carried[index] if track.held else standing[index]
+
+        left = []
+        for index, sighting in enumerate(group):
+            if sighting.name:
+                self._update(self.tracks[sighting.name], of(self.tracks[sighting.name], index))
+            else:
+                left.append(index)
+        named = {sighting.name for sighting in group}
+        free = [track for name, track in self.tracks.items() if name not in named]
+        for index, track in _assign(left, free, of, group):
+            self._update(track, of(track, index))
+            left.remove(index)
+        for index in left:
+            self._take_stray(standing[index], free)
+
+    def _update(self, track: ToteTrack, measurement: ToteMeasurement) -> None:
+        if track.update(measurement):
+            self._taken += 1
+        else:
+            self._refused += 1
+            track.add_noise(DOUBT)
+
+    def _take_stray(self, measurement: ToteMeasurement, free: list[ToteTrack]) -> None:
+        """A sighting that fits no track: it makes a track near by doubt itself, and if it persists is a tote of its own."""
+        self._refused += 1
+        kind = LOAD_CARRIERS[measurement.sighting.kind]
+        near = [track for track in free if track.carrier is kind and track.is_seen
+                and np.linalg.norm(track.position - measurement.value[:3]) < DOUBT_DISTANCE]  # fmt: skip
+        for track in near:
+            track.add_noise(DOUBT)
+        stray = next((stray for stray in self._strays if stray.carrier is kind and stray.distance(measurement)[0] < GATE), None)
+        if stray is None:
+            covariance = measurement.covariance + measurement.by_mounting @ measurement.mounting_covariance @ measurement.by_mounting.T
+            stray = ToteTrack("", kind, SharedErrorFilter(measurement.value.copy(), 4 * covariance))
+            self._strays.append(stray)
+        stray.update(measurement)
+        if stray.sightings >= STRAY_COUNT:
+            self._adopt(stray)
+
+    def _adopt(self, stray: ToteTrack) -> None:
+        """Gives a persistent stray the name of a tote that is missing, if only one can be meant."""
+        missing = [track for track in self.tracks.values() if track.carrier is stray.carrier and not track.held
+                   and stray.seen_s - track.seen_s > LOST_S]  # fmt: skip
+        if len(missing) != 1:
+            return
+        lost = missing[0]
+        stray.name = lost.name
+        self.tracks[lost.name] = stray
+        self._strays.remove(stray)
+
+
+def _assign(indices: list[int], tracks: list[ToteTrack], of, group: list[ToteSighting]) -> list[tuple[int, ToteTrack]]:
+    """Pairs the sightings of one image with tracks: those that together fit best, without those that are not clear."""
+    if not indices or not tracks:
+        return []
+    distances = np.full((len(indices), len(tracks)), np.inf)
+    costs = np.full((len(indices), len(tracks)), np.inf)
+    for row, index in enumerate(indices):
+        for column, track in enumerate(tracks):
+            if track.carrier is LOAD_CARRIERS[group[index].kind]:
+                distances[row, column], spread = track.distance(of(track, index))
+                if distances[row, column] < GATE:
+                    costs[row, column] = distances[row, column] + spread
+    none = 1e6
+    rows, columns = linear_sum_assignment(np.where(np.isfinite(costs), costs, none))
+    pairs = []
+    for row, column in zip(rows, columns, strict=True):
+        if not np.isfinite(costs[row, column]):
+            continue
+        track = tracks[column]
+        others = [costs[row, k] for k, other in enumerate(tracks) if k != column and not other.is_seen]
+        if not track.is_seen and others and min(others) - costs[row, column] < CLEAR_MARGIN:
+            taken = {c for r, c in zip(rows, columns, strict=True) if np.isfinite(costs[r, c])}
+            rivals = [k for k in range(len(tracks)) if k != column and not tracks[k].is_seen and k not in taken
+                      and costs[row, k] - costs[row, column] < CLEAR_MARGIN]  # fmt: skip
+            if rivals:
+                continue
+        pairs.append((indices[row], track))
+    return pairs
+
+
+def _in_base(track: ToteTrack, base_from_odom: np.ndarray) -> np.ndarray:
+    """(6, 6) covariance in `base_link`: a track's, and the tilt it does not estimate."""
+    in_odom = np.zeros((6, 6))
+    rows = [0, 1, 2, 5]
+    in_odom[np.ix_(rows, rows)] = track.filter.covariance
+    in_odom[3, 3] = in_odom[4, 4] = TILT_DEVIATION**2
+    turn = np.kron(np.eye(2), base_from_odom[:3, :3])
+    return turn @ in_odom @ turn.T
