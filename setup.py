@@ -68,7 +68,7 @@ setup(
     packages=find_packages(
         include=[f"{package}{end}" for package in (NAME, "perception", "policies") for end in ("", ".*")]
     ),
-    package_data={"": ["*.html", "*.css", "*.js", "*.json", "*.yaml"]},
+    package_data={"": ["*.html", "*.css", "*.js", "*.json", "*.yaml"], "perception": ["models/*"]},
     data_files=data_files,
     zip_safe=True,
     # Names only: the versions, and why each is needed, are in constraints.txt.
@@ -89,12 +89,13 @@ setup(
         "av",
         "transforms3d",
         "opencv-python-headless",
+        "onnxruntime",
     ],
     extras_require={
         "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],  # where no ROS 2 is installed
         "test": ["pytest", "pytest-timeout", "daqp"],
         "bench": ["daqp", "mink", "pin-pink", "qpsolvers", "quadprog"],
-        "train": ["torch"],
+        "train": ["torch", "onnx"],
     },
     entry_points={
         "console_scripts": [

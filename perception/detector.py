@@ -32,6 +32,8 @@ CALIBRATION = "tote_detector.json"
 STRIDE = 4  # px of the finder's input between neighbours of its maps
 CANDIDATES = 12  # the likeliest places of one image that are looked at closely
 GIVE_UP = 0.05  # presence after the first crop, below which there is no second
+UNLIKELY_KIND = 0.02  # probability of a kind, below which it is not tried
+MOST_TELLING_CHI2 = 20.0  # beyond it no kind fits, and none is told from another
 FEWEST_CORNERS = 4  # in the crop, for a pose
 SAME_SHARE = 0.22  # of a window's width, nearer than which two middles are one tote's
 SETTLED_SHARE = 0.04  # of a window's width, by which it may still move without another crop
@@ -169,7 +171,7 @@ class ToteDetector:
         image = np.zeros((1, self._finder_height, self._finder_width, 3), np.uint8)
         image[0, : size[1], : size[0]] = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         likely, boxes = self._sessions["finder"].run(None, {"image": image})
-        best = likely[0].max(axis=0)  # (h, w)
+        best = likely[0, 0]  # (h, w)
         rows, columns = np.nonzero(best > self.calibration.candidate)
         scores = best[rows, columns]
         order = np.argsort(-scores)[:CANDIDATES]
@@ -206,14 +208,29 @@ class ToteDetector:
             trust = np.where(candidate.visible > 0.5, calibration.deviation_visible, calibration.deviation_hidden)
             squares = (trust[:, None] * corner[:, 2:4]) ** 2 + calibration.deviation_floor**2
             candidate.deviations = np.sqrt(squares @ (matrix[:, :2] ** 2).T)
-            candidate.score, candidate.kind = float(tote[0]), KINDS[int(np.argmax(tote[1:]))]
-            use = candidate.inside > 0.5
-            candidate.pose = None
-            if use.sum() >= FEWEST_CORNERS:
-                pose = solve_tote_pose(self._corners[candidate.kind], candidate.pixels, candidate.deviations, use, camera,
-                                       up_in_camera=up)  # fmt: skip
-                candidate.pose = pose if pose.ok else None
+            candidate.score = float(tote[0])
+            candidate.kind, candidate.pose = self._solved(candidate, tote[1:], camera, up)
             self._move_window(candidate, camera, up)
+
+    def _solved(self, candidate: _Candidate, likely: np.ndarray, camera: CameraModel, up: np.ndarray | None) -> tuple[str, PointPose | None]:
+        """The kind and the pose that fit best what the network says of both; the pose is None where there is none.
+
+        Proportions tell kinds apart better than the network's own guess, where enough corners are seen.
+        """
+        use = candidate.inside > 0.5
+        best = KINDS[int(np.argmax(likely))], None
+        if use.sum() < FEWEST_CORNERS:
+            return best
+        lowest = np.inf
+        for kind, share in zip(KINDS, likely):
+            if share < UNLIKELY_KIND:
+                continue
+            pose = solve_tote_pose(self._corners[kind], candidate.pixels, candidate.deviations, use, camera, up_in_camera=up)
+            freedoms = max(2 * int(use.sum()) - 4, 1)  # position and heading are fitted
+            cost = 0.5 * freedoms * min(pose.reduced_chi2, MOST_TELLING_CHI2) - np.log(share)
+            if pose.ok and cost < lowest:
+                lowest, best = cost, (kind, pose)
+        return best
 
     def _move_window(self, candidate: _Candidate, camera: CameraModel, up: np.ndarray | None) -> None:
         """To where its tote was seen."""

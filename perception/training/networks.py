@@ -61,7 +61,7 @@ class Trunk(nn.Module):
 
 
 class Finder(nn.Module):
-    """Per kind a map of how likely a tote's middle is there, and the box around it.
+    """A map of how near a tote's middle is, and the box around it; of which kind it is shows only in the crop.
 
     The middle is that of the box; the box is given as distances to its left, top, right and bottom.
     """
@@ -72,12 +72,12 @@ class Finder(nn.Module):
         _, c4, c8, _ = channels
         self.rise = nn.Conv2d(c8, c4, 1)
         self.join = convolution(c4, c4)
-        self.map = nn.Conv2d(c4, len(KINDS), 1)
+        self.map = nn.Conv2d(c4, 1, 1)
         self.box = nn.Conv2d(c4, 4, 1)
-        nn.init.constant_(self.map.bias, -4.0)  # totes' middles are rare: begin with few, or the loss explodes
+        nn.init.constant_(self.map.bias, -3.0)  # totes' middles are rare: begin with few
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, kinds, H/4, W/4) and distances (B, 4, H/4, W/4) px of left, top, right, bottom."""
+        """Logits (B, 1, H/4, W/4) and distances (B, 4, H/4, W/4) px of left, top, right, bottom."""
         quarter, eighth, _ = self.trunk(image)
         x = self.join(quarter + functional.interpolate(self.rise(eighth), scale_factor=2.0, mode="nearest"))
         return self.map(x).float(), functional.softplus(self.box(x).float()) * BOX_UNIT
@@ -138,7 +138,7 @@ class FinderForExport(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         logits, boxes = self.finder(image)
         likely = logits.sigmoid()
-        highest = functional.max_pool2d(likely.amax(1, keepdim=True), 3, 1, 1)
+        highest = functional.max_pool2d(likely, 3, 1, 1)
         return likely * (likely >= highest), boxes
 
 

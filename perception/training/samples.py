@@ -279,13 +279,11 @@ class FrameSample:
     Attributes:
         image: (144, 256, 3) uint8.
         boxes: (K, 4) px left, top, right, bottom.
-        kinds: (K,).
         sure: (K,) bool; the others are neither to be found nor to be left out.
     """
 
     image: np.ndarray
     boxes: np.ndarray
-    kinds: np.ndarray
     sure: np.ndarray
 
 
@@ -311,16 +309,15 @@ def frame_sample(data: Prepared, index: int, rng: np.random.Generator, *, vary: 
         image = cv2.warpAffine(image, moved, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         corners = corners @ moved[:, :2].T + moved[:, 2]
         image = dirtied(image, rng)
-    boxes, kinds, sure = [], [], []
+    boxes, sure = [], []
     for place in np.flatnonzero(totes.kind[index] >= 0):
         known = corners[place][~np.isnan(corners[place]).any(axis=1)]
         box = box_of(known, size)
         if (box[2:] - box[:2]).min() < 3.0:
             continue
         boxes.append(box)
-        kinds.append(int(totes.kind[index][place]))
         sure.append(totes.seen_share[index][place] >= SURE_SHARE)
-    return FrameSample(np.ascontiguousarray(image), np.array(boxes).reshape(-1, 4), np.array(kinds, int), np.array(sure, bool))
+    return FrameSample(np.ascontiguousarray(image), np.array(boxes).reshape(-1, 4), np.array(sure, bool))
 
 
 def _cover(image: np.ndarray, corners: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -52,11 +52,11 @@ def options(seconds: float) -> TrainingOptions:
     return TrainingOptions(minutes=seconds / 60, batch=8)
 
 
-def test_finder_targets_have_one_peak_a_tote_and_boxes_that_lead_back(rng=np.random.default_rng(0)):
+def test_finder_targets_have_one_peak_a_tote_and_boxes_that_lead_back():
     boxes = np.array([[20.0, 30, 80, 70], [100, 40, 180, 100], [10, 100, 14, 104]])
-    targets = finder_targets(boxes, np.array([0, 1, 1]), np.array([True, True, False]))
-    assert (targets["map"] == 1).sum() == 2 and (targets["map"][0] == 1).sum() == 1
-    row, column = np.argwhere(targets["map"][1] == 1)[0]
+    targets = finder_targets(boxes, np.array([True, True, False]))
+    assert (targets["map"] == 1).sum() == 2
+    row, column = max(np.argwhere(targets["map"] == 1), key=lambda place: place[1])
     x, y = (column + 0.5) * 4 - 0.5, (row + 0.5) * 4 - 0.5
     left, top, right, bottom = targets["box"][:, row, column]
     assert np.allclose([x - left, y - top, x + right, y + bottom], boxes[1], atol=1e-4)
