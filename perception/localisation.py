@@ -34,6 +34,7 @@ CLEAR_MARGIN = 6.0  # by which one corner or edge must fit better than all other
 EDGE_OVERHANG = 0.10  # m that the middle of a piece of an edge may lie beyond its ends
 DOUBT = np.array([0.02, 0.02, 0.015]) ** 2  # what a refused surface with a name adds
 VIEW_ANGLE, VIEW_RATIO = 0.15, 0.15  # rad around a landmark and relative change of distance that make another view
+SHORTEST_STEP_S = 0.018  # between two predictions
 ON_SURFACE = 0.12  # m between a tote's bottom and the surface it may stand on
 TOTE_SHARED = 0.9  # of the variance of a standing tote's height: it is the same as a moment ago
 SMALLEST = 1e-14
@@ -122,7 +123,7 @@ class Localiser:
         """Brings the estimate to a state of the robot; the first one is at the start that the file gives."""
         if self._plane is None:
             self._begin(at)
-        elif at.stamp_s > self._last.stamp_s:
+        elif at.stamp_s >= self._last.stamp_s + SHORTEST_STEP_S:
             self._plane.add_noise((at.stamp_s - self._last.stamp_s) * np.diag(STANDING_NOISE))
             length = odometry_drift.walked(self._last, at)
             if length:

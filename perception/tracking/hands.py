@@ -15,17 +15,30 @@ GRIP_TOLERANCE = 0.09  # m between a hand and the lip it grips, as far as the to
 NEAR = 0.25  # m from a hand to the tote's middle, nearer than which it may push the tote
 
 
-def odom_from_hands(rig: CameraRig, at: RobotSnapshot) -> np.ndarray:
-    """Returns (4, 4) the frame of both hands: in the middle between them, y to the left hand, z up as far as y allows."""
-    left, right = (at.odom_from_base @ rig.frame_pose(name, at.joint_positions) for name in GRIPPERS)
+def gripper_poses(rig: CameraRig, at: RobotSnapshot) -> np.ndarray:
+    """Returns (2, 4, 4) odom_from_gripper, left and right."""
+    return np.array([at.odom_from_base @ rig.frame_pose(name, at.joint_positions) for name in GRIPPERS])
+
+
+def frame_of_hands(grippers: np.ndarray) -> np.ndarray:
+    """Returns (4, 4) the frame of both hands: in the middle between them, y to the left hand, z up as far as y allows.
+
+    Args:
+        grippers: (2, 4, 4), from `gripper_poses`.
+    """
+    left, right = grippers
     y = left[:3, 3] - right[:3, 3]
     y /= max(np.linalg.norm(y), 1e-9)
-    # Tilt of the tote about the line between the hands is the hands' own.
-    forward = left[:3, 0] + right[:3, 0]
-    z = np.cross(forward, y)
+    # A tote tilts about the line between the hands as these do.
+    z = np.cross(left[:3, 0] + right[:3, 0], y)
     norm = np.linalg.norm(z)
     z = z / norm if norm > 1e-6 else np.array([0.0, 0.0, 1.0])
     return transform(np.column_stack([np.cross(y, z), y, z]), 0.5 * (left[:3, 3] + right[:3, 3]))
+
+
+def odom_from_hands(rig: CameraRig, at: RobotSnapshot) -> np.ndarray:
+    """Returns (4, 4) `frame_of_hands` of a state of the robot."""
+    return frame_of_hands(gripper_poses(rig, at))
 
 
 def grips_something(at: RobotSnapshot, *, already: bool) -> bool:
@@ -40,16 +53,13 @@ def grips_something(at: RobotSnapshot, *, already: bool) -> bool:
     return bool((at.gripper_forces > force).all() and (openings > CLOSED_OPENING).all() and (openings < WIDEST_OPENING).all())
 
 
-def grip_distance(rig: CameraRig, at: RobotSnapshot, odom_from_tote: np.ndarray, carrier: LoadCarrier) -> float:
-    """Returns how far (m) the hands are from the grips of a tote, the farther of both, whichever way round it stands."""
-    hands = [(at.odom_from_base @ rig.frame_pose(name, at.joint_positions))[:3, 3] for name in GRIPPERS]
-    grips = [(odom_from_tote @ [0.0, sign * carrier.length / 2, carrier.grip_height, 1.0])[:3] for sign in (1, -1)]
-    return min(max(float(np.linalg.norm(hand - grip)) for hand, grip in zip(hands, order, strict=True))
-               for order in (grips, grips[::-1]))  # fmt: skip
+def grip_distance(grippers: np.ndarray, odom_from_tote: np.ndarray, carrier: LoadCarrier) -> float:
+    """Returns how far (m) the hands (2, 4, 4) are from a tote's grips, the farther of both, whichever way round it stands."""
+    hands = grippers[:, :3, 3]
+    grips = np.array([(odom_from_tote @ [0.0, sign * carrier.length / 2, carrier.grip_height, 1.0])[:3] for sign in (1, -1)])
+    return min(float(np.linalg.norm(hands - order, axis=1).max()) for order in (grips, grips[::-1]))
 
 
-def nearest_hand(rig: CameraRig, at: RobotSnapshot, odom_from_tote: np.ndarray) -> float:
-    """Returns the distance (m) from a tote's middle to the hand nearest to it."""
-    middle = odom_from_tote[:3, 3]
-    return min(float(np.linalg.norm((at.odom_from_base @ rig.frame_pose(name, at.joint_positions))[:3, 3] - middle))
-               for name in GRIPPERS)  # fmt: skip
+def nearest_hand(grippers: np.ndarray, position: np.ndarray) -> float:
+    """Returns the distance (m) from a tote's middle (3,) to the nearer of the hands (2, 4, 4)."""
+    return float(np.linalg.norm(grippers[:, :3, 3] - position, axis=1).min())

@@ -36,6 +36,7 @@ DOUBT_DISTANCE = 0.5  # m, farther from which a sighting contradicts no track
 CLEAR_MARGIN = 6.0  # by which a sighting must fit a tote that was never seen better than any other
 STRAY_COUNT, STRAY_AGE_S = 4, 3.0  # sightings that make a stray a tote, and how long one is remembered
 LOST_S = 1.0  # without a sighting, before a tote may be found elsewhere
+SHORTEST_STEP_S = 0.018  # between two predictions: nothing is gained by more of them
 GONE_DEVIATION = 0.25  # m, beyond which a pose is not told
 TILT_DEVIATION = 0.012  # rad, of a tote; nothing estimates it
 
@@ -111,23 +112,24 @@ class ToteTracker:
             self.tracks[tote.name] = ToteTrack(tote.name, tote.carrier, SharedErrorFilter(mean, variance))
 
     def advance(self, at: RobotSnapshot, odom_from_map: np.ndarray | None = None) -> None:
-        """Brings all tracks to the time of a state of the robot, which is later than all before.
+        """Brings all tracks to the time of a state of the robot; one that is hardly later than the last changes nothing.
 
         Args:
             at: the state.
             odom_from_map: (4, 4), for belts that run; None where that is not known.
         """
-        now = hands.odom_from_hands(self._rig, at)
-        if self._last is not None and at.stamp_s <= self._last.stamp_s:
+        if self._last is not None and at.stamp_s < self._last.stamp_s + SHORTEST_STEP_S:
             return
+        grippers = hands.gripper_poses(self._rig, at)
+        now = hands.frame_of_hands(grippers)
         if self._last is not None:
             self._drift(at)
             moved = now @ inverse(self._hands)
             elapsed_s = at.stamp_s - self._last.stamp_s
             for track in [*self.tracks.values(), *self._strays]:
-                self._predict(track, at, moved, elapsed_s, odom_from_map)
+                self._predict(track, grippers, moved, elapsed_s, odom_from_map)
         self._last, self._hands = at, now
-        self._change_hands(at)
+        self._change_hands(at, grippers)
         self._strays = [stray for stray in self._strays if at.stamp_s - stray.seen_s < STRAY_AGE_S]
 
     def take(self, sightings: Sequence[ToteSighting], states: StateBuffer) -> None:
@@ -174,13 +176,13 @@ class ToteTracker:
             if length and not track.held:
                 track.add_noise(odometry_drift.drift(length, track.position[:2] - at.odom_from_base[:2, 3]))
 
-    def _predict(self, track: ToteTrack, at: RobotSnapshot, moved: np.ndarray, elapsed_s: float, odom_from_map) -> None:
+    def _predict(self, track: ToteTrack, grippers: np.ndarray, moved: np.ndarray, elapsed_s: float, odom_from_map) -> None:
         if track.held:
             track.move(moved)
             track.add_noise(elapsed_s * HELD_NOISE)
             return
         track.add_noise(elapsed_s * STANDING_NOISE)
-        if hands.nearest_hand(self._rig, at, track.pose) < hands.NEAR + track.carrier.length / 2:
+        if hands.nearest_hand(grippers, track.position) < hands.NEAR + track.carrier.length / 2:
             track.add_noise(elapsed_s * NEAR_HANDS_NOISE)
         if odom_from_map is not None and self._belts:
             self._ride(track, odom_from_map, elapsed_s)
@@ -201,7 +203,7 @@ class ToteTracker:
             track.add_noise((BELT_SHARE**2 * belt.speed * way + 1e-12) * np.outer(direction, direction))
             return
 
-    def _change_hands(self, at: RobotSnapshot) -> None:
+    def _change_hands(self, at: RobotSnapshot, grippers: np.ndarray) -> None:
         """Finds out which tote the hands hold, if any."""
         holding = next((track for track in self.tracks.values() if track.held), None)
         if holding is not None:
@@ -212,7 +214,7 @@ class ToteTracker:
             return
         if not hands.grips_something(at, already=False):
             return
-        distances = {name: hands.grip_distance(self._rig, at, track.pose, track.carrier) for name, track in self.tracks.items()}
+        distances = {name: hands.grip_distance(grippers, track.pose, track.carrier) for name, track in self.tracks.items()}
         nearest = min(distances, key=distances.get, default=None)
         if nearest is not None and distances[nearest] < hands.GRIP_TOLERANCE:
             track = self.tracks[nearest]
