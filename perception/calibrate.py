@@ -196,13 +196,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _table(result: CalibrationRun) -> Table:
-    table = Table("camera", "views", "residual px", "before mm", "before deg", "after mm", "after deg", "claimed mm", "claimed deg")
+    table = Table("camera", "views", "residual px",
+                  *(f"{when} {unit}" for when in ("before", "after", "claimed") for unit in ("mm", "deg")))  # fmt: skip
     for name, estimate in result.estimates.items():
         before, after = result.at_first(name), result.left_over(name)
         claimed = [np.linalg.norm(part) for part in (estimate.deviations[:3], estimate.deviations[3:])]
-        table.add_row(name, str(estimate.views), f"{estimate.residual:.2f}", f"{1e3 * before[0]:.2f}", f"{np.degrees(before[1]):.3f}",
-                      f"{1e3 * after[0]:.2f}", f"{np.degrees(after[1]):.3f}", f"{1e3 * claimed[0]:.2f}",
-                      f"{np.degrees(claimed[1]):.3f}")  # fmt: skip
+        figures = [figure for m, rad in (before, after, claimed) for figure in (f"{1e3 * m:.2f}", f"{np.degrees(rad):.3f}")]
+        table.add_row(name, str(estimate.views), f"{estimate.residual:.2f}", *figures)
     return table
 
 
@@ -210,9 +210,9 @@ def _figures(result: CalibrationRun) -> dict:
     rows = {}
     for name, estimate in result.estimates.items():
         before, after = result.at_first(name), result.left_over(name)
-        rows[name] = {"views": estimate.views, "residual_px": estimate.residual, "chi2": estimate.chi2, "problem": estimate.problem,
-                      "before_mm": 1e3 * before[0], "before_deg": np.degrees(before[1]), "after_mm": 1e3 * after[0],
-                      "after_deg": np.degrees(after[1]), "claimed": estimate.deviations.tolist()}  # fmt: skip
+        rows[name] = {"views": estimate.views, "residual_px": estimate.residual, "chi2": estimate.chi2,
+                      "problem": estimate.problem, "before_mm": 1e3 * before[0], "before_deg": np.degrees(before[1]),
+                      "after_mm": 1e3 * after[0], "after_deg": np.degrees(after[1]), "claimed": estimate.deviations.tolist()}  # fmt: skip
     return {"cameras": rows, "images": result.images, "views": len(result.views)}
 
 

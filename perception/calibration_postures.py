@@ -1,4 +1,4 @@
-"""Which postures of the arms tell most about how the cameras sit: each hand's cuff in view of the cameras that are not its own."""
+"""Which postures of the arms tell most about how the cameras sit: each hand's cuff in view of others than its own camera."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class Posture:
     views: tuple[tuple[str, str], ...]
 
 
-def choose_postures(rig: CameraRig, count: int, *, seed: int = 0, on_sample: Callable[[int], None] | None = None) -> list[Posture]:
+def choose_postures(
+    rig: CameraRig, count: int, *, seed: int = 0, on_sample: Callable[[int], None] | None = None
+) -> list[Posture]:
     """Returns the postures that together tell most of all mounting errors, each further one what is known least.
 
     Args:

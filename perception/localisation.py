@@ -147,7 +147,8 @@ class Localiser:
         jacobian = np.eye(3)
         jacobian[:2, :2] = odom_from_map[:2, :2]
         jacobian[:2, 2] = -arm[1], arm[0]
-        self._plane = SharedErrorFilter(np.append(odom_from_map[:2, 3], yaw_of(odom_from_map)), jacobian @ np.diag(spread**2) @ jacobian.T)
+        mean = np.append(odom_from_map[:2, 3], yaw_of(odom_from_map))
+        self._plane = SharedErrorFilter(mean, jacobian @ np.diag(spread**2) @ jacobian.T)
 
     def take(self, sightings: Sequence[LandmarkSighting], states: StateBuffer) -> None:
         """Takes in what cameras saw of stations.
@@ -189,7 +190,8 @@ class Localiser:
             if len(below) != 1:
                 continue
             variance = float(track.filter.covariance[2, 2])
-            self._correct_height(below[0], f"tote/{track.name}", float(track.position[2]), variance, 1 - TOTE_SHARED, np.ones(1))
+            self._correct_height(below[0], f"tote/{track.name}", float(track.position[2]), variance=variance,
+                                 white_share=1 - TOTE_SHARED, kept=np.ones(1))  # fmt: skip
 
     def surfaces(self, at: RobotSnapshot) -> dict[str, ObjectPose]:
         """Returns all surfaces of the file in `base_link`, at the time of a state of the robot."""
@@ -214,7 +216,8 @@ class Localiser:
     def _matches(self, sighting: LandmarkSighting, at: RobotSnapshot, odom_from_camera: np.ndarray) -> Iterable[_Match]:
         if isinstance(sighting, SurfaceSighting):
             if sighting.name not in self._surfaces:
-                raise PerceptionError(f"{sighting.camera} saw surface '{sighting.name}'; the factory has {', '.join(self._surfaces)}")
+                raise PerceptionError(f"{sighting.camera} saw surface '{sighting.name}'; the factory has "
+                                      f"{', '.join(self._surfaces)}")  # fmt: skip
             yield self._hold_surface(sighting, odom_from_camera)
             return
         position = (at.odom_from_base @ np.append(sighting.position, 1.0))[:3]
@@ -224,7 +227,8 @@ class Localiser:
             corners = surface.corners @ odom_from_surface[:2, :2].T + odom_from_surface[:2, 3]
             for index, corner in enumerate(corners):
                 if isinstance(sighting, CornerSighting):
-                    yield self._hold_corner(sighting, name, index, corner, position, turn @ sighting.covariance @ turn.T, odom_from_camera)
+                    covariance = turn @ sighting.covariance @ turn.T
+                    yield self._hold_corner(sighting, name, index, corner, position, covariance, odom_from_camera)
                 else:
                     match = self._hold_edge(sighting, name, index, (corner, corners[(index + 1) % 4]), position,
                                             turn @ sighting.direction, odom_from_camera)  # fmt: skip
@@ -242,7 +246,8 @@ class Localiser:
         rows = [0, 1, 3]
         plane = covariance[np.ix_(rows, rows)] + np.diag(STATION_DEVIATION**2)
         return self._match(sighting, sighting.name, "whole", innovation, _by_map(self.odom_from_map, expected[:2, 3]), plane,
-                           by_mounting[rows], float(seen[2, 3]), float(covariance[2, 2]), by_mounting[2], odom_from_camera)  # fmt: skip
+                           by_mounting[rows], float(seen[2, 3]), float(covariance[2, 2]), by_mounting[2],
+                           odom_from_camera)  # fmt: skip
 
     def _hold_corner(self, sighting: CornerSighting, name: str, index: int, corner: np.ndarray, position: np.ndarray,
                      covariance: np.ndarray, odom_from_camera: np.ndarray) -> _Match:  # fmt: skip
@@ -283,14 +288,16 @@ class Localiser:
         shared = np.eye(6 + size)
         shared[:6, :6] = self._rig.mounting_covariance[sighting.camera]
         root = np.linalg.cholesky((1 - sighting.white_share) * covariance + SMALLEST * np.eye(size))
-        plane = Measurement(source, innovation, by_state, sighting.white_share * covariance, np.hstack([by_mounting, root]), shared, kept)
+        plane = Measurement(source, innovation, by_state, sighting.white_share * covariance, np.hstack([by_mounting, root]),
+                            shared, kept)  # fmt: skip
         distance = self._begun.distance(plane)[0]
         known = self._heights[name]
         mounting_variance = float(height_by_mounting @ shared[:6, :6] @ height_by_mounting)
         spread = known.covariance[0, 0] + height_variance + mounting_variance
-        # Height tells shelves apart: too far off, it is another surface.
         above = (height - float(known.mean[0])) ** 2 / spread
-        return _Match(name, feature, plane, height, height_variance, height_by_mounting, distance + (above if above > GATES[1] else 0.0))
+        if above > GATES[1]:  # height tells shelves apart: too far off, it is another surface
+            distance += above
+        return _Match(name, feature, plane, height, height_variance, height_by_mounting, distance)
 
     def _correct(self, match: _Match, sighting: LandmarkSighting, odom_from_camera: np.ndarray) -> None:
         self._begun.correct(match.plane)
@@ -298,11 +305,14 @@ class Localiser:
             self._views[match.plane.source] = self._view(match.surface, odom_from_camera)
         mounting = self._rig.mounting_covariance[sighting.camera]
         variance = match.height_variance + float(match.height_by_mounting @ mounting @ match.height_by_mounting)
-        self._correct_height(match.surface, match.plane.source, match.height, variance, sighting.white_share, match.plane.kept[6:7])
+        self._correct_height(match.surface, match.plane.source, match.height, variance=variance, white_share=sighting.white_share,
+                             kept=match.plane.kept[6:7])  # fmt: skip
         self._seen_s[match.surface] = max(self._seen_s[match.surface], sighting.stamp_s)
         self._counts[0] += 1
 
-    def _correct_height(self, name: str, source: str, height: float, variance: float, white_share: float, kept: np.ndarray) -> None:
+    def _correct_height(
+        self, name: str, source: str, height: float, *, variance: float, white_share: float, kept: np.ndarray
+    ) -> None:
         known = self._heights[name]
         measurement = Measurement(source, np.array([height - known.mean[0]]), np.eye(1), np.array([[white_share * variance]]),
                                   np.array([[np.sqrt((1 - white_share) * variance)]]), np.eye(1), kept)  # fmt: skip

@@ -7,7 +7,7 @@ at once, and only where no other would do nearly as well. A track that is contra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -265,7 +265,8 @@ class ToteTracker:
             track.add_noise(DOUBT)
         stray = next((stray for stray in self._strays if stray.carrier is kind and stray.distance(measurement)[0] < GATE), None)
         if stray is None:
-            covariance = measurement.covariance + measurement.by_mounting @ measurement.mounting_covariance @ measurement.by_mounting.T
+            by_mounting = measurement.by_mounting
+            covariance = measurement.covariance + by_mounting @ measurement.mounting_covariance @ by_mounting.T
             stray = ToteTrack("", kind, SharedErrorFilter(measurement.value.copy(), 4 * covariance))
             self._strays.append(stray)
         stray.update(measurement)

@@ -66,7 +66,8 @@ def test_another_size_sees_the_same_points_at_the_same_share_of_the_image():
 def test_camera_info_gives_the_same_camera_again():
     model = camera()
     fields = model.camera_info_fields()
-    again = CameraModel.from_camera_info("head_camera", **{k: fields[k] for k in ("width", "height", "distortion_model", "d", "k")})
+    wanted = ("width", "height", "distortion_model", "d", "k")
+    again = CameraModel.from_camera_info("head_camera", **{key: fields[key] for key in wanted})
     assert again.matches(model)
     assert not camera(np.zeros(5)).matches(model)
 

@@ -101,7 +101,8 @@ def state(stamp_s, angle=0.0):
 
 def estimate(stamp_s, position=(0.0, 0.0, 0.7), yaw=0.0):
     turn = quaternion(rotation_of_vector(np.array([0.0, 0.0, yaw])))
-    return BaseEstimate(stamp_s, np.array(position, float), turn, np.zeros(3), np.zeros(3), np.eye(6), np.ones(2, bool), np.zeros(2))
+    return BaseEstimate(stamp_s, np.array(position, float), turn, np.zeros(3), np.zeros(3), np.eye(6), np.ones(2, bool),
+                        np.zeros(2))  # fmt: skip
 
 
 def filled():

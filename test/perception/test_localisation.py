@@ -87,7 +87,8 @@ class Floor:
         along = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
         position = ends[0] + share * (ends[1] - ends[0]) + POINT_DEVIATION * self.random.normal(size=3)
         turned = rotation_of_vector(np.array([0.0, 0.0, 0.01 * self.random.normal()])) @ along
-        return EdgeSighting(CAMERA, self.now, position, -turned, np.diag([POINT_DEVIATION, POINT_DEVIATION, 0.01]) ** 2, white_share=1.0)
+        covariance = np.diag([POINT_DEVIATION, POINT_DEVIATION, 0.01]) ** 2
+        return EdgeSighting(CAMERA, self.now, position, -turned, covariance, white_share=1.0)
 
     def take(self, *sightings):
         self.localiser.take(sightings, self.states)
@@ -231,7 +232,8 @@ def test_a_surface_s_height_is_learnt_from_the_tote_that_stands_on_it():
     tote = floor.factory.totes[0]
     x, y, z, yaw = floor.factory.tote_pose(tote.name)
     pose = floor.odom_from_map @ planar(x, y, yaw, z + RAISED)
-    track = ToteTrack(tote.name, tote.carrier, SharedErrorFilter(np.append(pose[:3, 3], yaw_of(pose)), np.eye(4) * 0.004**2), sightings=5)
+    mean = np.append(pose[:3, 3], yaw_of(pose))
+    track = ToteTrack(tote.name, tote.carrier, SharedErrorFilter(mean, np.eye(4) * 0.004**2), sightings=5)
     before = height_of(floor, "infeed/0")
     for _ in range(100):
         floor.localiser.take_totes([track])
@@ -250,7 +252,8 @@ def test_a_tote_in_the_hands_or_on_another_says_nothing_of_the_surface():
     for held, raised in ((True, 0.03), (False, 0.147)):
         pose = floor.odom_from_map @ planar(x, y, yaw, z + raised)
         mean = np.append(pose[:3, 3], wrapped(yaw_of(pose)))
-        floor.localiser.take_totes([ToteTrack("t1", tote.carrier, SharedErrorFilter(mean, np.eye(4) * 1e-5), sightings=5, held=held)])
+        track = ToteTrack("t1", tote.carrier, SharedErrorFilter(mean, np.eye(4) * 1e-5), sightings=5, held=held)
+        floor.localiser.take_totes([track])
     assert height_of(floor, "infeed/0") == before
 
 

@@ -48,7 +48,8 @@ class World:
         self.now += elapsed_s
         base = self.odom_from_map @ self.map_from_base
         imu = ImuSample(np.array([0.0, 0, 0, 1]), np.zeros(3), np.array([0.0, 0, 9.81]))
-        state = RobotState(self.now, self.joints.copy(), np.zeros(29), np.zeros(29), imu, np.full(2, self.grip[0]), np.full(2, self.grip[1]))
+        state = RobotState(self.now, self.joints.copy(), np.zeros(29), np.zeros(29), imu, np.full(2, self.grip[0]),
+                           np.full(2, self.grip[1]))  # fmt: skip
         self.states.add(state, BaseEstimate(self.now, base[:3, 3], quaternion(base[:3, :3]), np.zeros(3), np.zeros(3), np.eye(6),
                                             np.ones(2, bool), np.zeros(2)))  # fmt: skip
         return self.states.newest
@@ -67,7 +68,8 @@ class World:
     def see(self, name, *, camera="head_camera", named=False, turned=False, white_share=0.25):
         """A sighting of one tote now."""
         pose = self.noisy(camera, name, self.totes[name], white_share=white_share)
-        sighting = ToteSighting(self.factory.tote(name).kind, name if named else "", camera, self.now, pose, np.diag(DEVIATION**2), white_share)
+        sighting = ToteSighting(self.factory.tote(name).kind, name if named else "", camera, self.now, pose, np.diag(DEVIATION**2),
+                                white_share)  # fmt: skip
         if turned:
             sighting = replace(sighting, camera_from_tote=pose @ np.diag([-1.0, -1.0, 1.0, 1.0]))
         return sighting
