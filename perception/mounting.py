@@ -19,7 +19,7 @@ import yaml
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.transforms import rotation_of_vector, rotation_vector
 from perception.camera_model import CameraModel
-from perception.camera_rig import mounting_transform
+from perception.camera_rig import CameraRig, mounting_transform
 from perception.errors import PerceptionError
 
 PRIOR = np.repeat([0.05, 0.2], 3)  # m, rad: all that is known of a mounting error before
@@ -277,3 +277,17 @@ def load_mounting(path: Path | str) -> dict[str, MountingEstimate]:
             raise ConfigurationError(f"{path}: cameras.{name}: needs 6 numbers and a covariance of 6 x 6")
         estimates[name] = MountingEstimate(error, covariance, views, residual=residual)
     return estimates
+
+
+def apply_mounting(rig: CameraRig, path: Path | str) -> tuple[str, ...]:
+    """Gives a rig what a calibration file says; returns the cameras the file says nothing of.
+
+    Raises:
+        ConfigurationError: the file cannot be read, is none, or is of a camera the rig has not.
+    """
+    estimates = load_mounting(path)
+    for name, estimate in estimates.items():
+        if name not in rig.cameras:
+            raise ConfigurationError(f"{path}: cameras.{name}: there is no such camera; there is {', '.join(rig.cameras)}")
+        rig.set_mounting(name, estimate.error, covariance=estimate.covariance)
+    return tuple(name for name in rig.cameras if name not in estimates)
