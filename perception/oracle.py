@@ -6,6 +6,7 @@ import mujoco
 import numpy as np
 
 from humanoid_control.simulation.scene import FactoryWorld
+from humanoid_control.types import BaseEstimate, RobotState
 from perception.poses import ObjectPose, PoseSet, surface_name
 
 COVARIANCE = np.diag([1e-8] * 6)
@@ -36,6 +37,9 @@ class OraclePoses:
                 pose = world.station_pose(station.name).copy()
                 pose[2, 3] = height
                 self._surfaces[surface_name(station.name, shelf)] = pose
+
+    def update(self, state: RobotState, estimate: BaseEstimate) -> None:
+        """See `PoseSource.update`; the truth needs no help."""
 
     def read(self) -> PoseSet:
         """See `PoseSource.read`."""

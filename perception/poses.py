@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from humanoid_control.types import BaseEstimate, RobotState
+
 
 @dataclass(frozen=True)
 class ObjectPose:
@@ -17,7 +19,7 @@ class ObjectPose:
         base_from_object: (4, 4) pose in `base_link`. A tote's origin is the middle of its bottom, x along its short side;
             a surface's is the middle of its station's footprint at the height of the surface, x away from its front.
         covariance: (6, 6) of translation (m) and rotation vector (rad), in `base_link`.
-        stamp_s: when it was seen, on the robot's clock.
+        stamp_s: when it was seen, on the robot's clock; -inf if it never was, and is told where it should be.
     """
 
     name: str
@@ -43,8 +45,15 @@ class PoseSet:
     people: dict[str, np.ndarray] = field(default_factory=dict)
 
 
+RUNGS = ("oracle", "fiducial", "detector", "tracker")
+"""Of perception, by how little help they need."""
+
+
 class PoseSource(Protocol):
-    """A rung of perception: `oracle`, `fiducial`, `detector` or `tracker`."""
+    """A rung of perception."""
+
+    def update(self, state: RobotState, estimate: BaseEstimate) -> None:
+        """Takes in what the robot knows of itself, before each `read` at least."""
 
     def read(self) -> PoseSet:
         """What is seen now."""

@@ -1,25 +1,87 @@
-"""The simulated robot's cameras as perception knows them: their intrinsics, and the truth about their mounting."""
+"""The robot's cameras in a simulation that runs in this process: colour images, late and noisy as real ones are."""
 
 from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
 
 import mujoco
 import numpy as np
 
-from humanoid_control.simulation.cameras import camera_matrix
-from humanoid_control.simulation.episode import Episode
-from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW
+from humanoid_control.simulation.cameras import CameraRenderer, camera_matrix
 from perception.camera_model import CameraModel
+from perception.frame import CameraFrame
 
-# MuJoCo's cameras look along -z with y up, optical frames along z with y down.
-OPTICAL_FROM_MUJOCO = np.array([1.0, -1.0, -1.0])
-
-
-def camera_models(scene: mujoco.MjModel, *, width: int, height: int) -> dict[str, CameraModel]:
-    """Returns the intrinsics of the robot's cameras by name, for images of `width` x `height` pixels."""
-    return {name: CameraModel(name, width, height, camera_matrix(scene, name, width=width, height=height))
-            for name in CAMERA_FIELD_OF_VIEW}  # fmt: skip
+WIDTH, HEIGHT = 640, 360
+RATE_HZ = 7.5  # of each camera; the nodes' is 15, at which little is gained and rendering takes twice as long
+LATENCY_S = 0.06  # from exposure to when an image can be had
+NOISE = 3.0  # of 255, standard deviation of each pixel
+NOISE_BLOCK = 1 << 20
 
 
-def true_mounting(episode: Episode, camera: str) -> np.ndarray:
-    """Returns the (6,) mounting error an episode has drawn, as `CameraRig` has it; privileged."""
-    return episode.camera_error(camera) * np.tile(OPTICAL_FROM_MUJOCO, 2)
+class SimulatedCameras:
+    """Renders each camera in turn, at its rate, and hands images out when a real camera's would have come.
+
+    It renders colour alone: no depth and no segmentation can be had from it. One may serve many episodes, as OpenGL
+    starts slowly: `use` begins the next.
+
+    Args:
+        names: of the cameras.
+        width, height: pixels.
+        rate_hz: of each camera.
+        latency_s: from exposure until an image is handed out.
+    """
+
+    def __init__(self, names: Sequence[str], *, width: int = WIDTH, height: int = HEIGHT, rate_hz: float = RATE_HZ,
+                 latency_s: float = LATENCY_S) -> None:  # fmt: skip
+        self.names = tuple(names)
+        self._size = {"width": width, "height": height}
+        self._period_s = 1.0 / rate_hz
+        self._latency_s = latency_s
+        self._renderer: CameraRenderer | None = None
+        self._waiting: deque[CameraFrame] = deque()
+
+    def use(self, scene: mujoco.MjModel, data: mujoco.MjData, rng: np.random.Generator) -> dict[str, CameraModel]:
+        """Begins an episode.
+
+        Args:
+            scene, data: the running simulation's.
+            rng: of the images' noise.
+
+        Returns:
+            the intrinsics by camera, as the makers of the cameras would give them.
+        """
+        if self._renderer is None:
+            self._renderer = CameraRenderer(scene)
+        else:
+            self._renderer.use(scene)
+        self._data = data
+        self._rng = rng
+        self._noise = (NOISE * rng.standard_normal(NOISE_BLOCK)).astype(np.int16)
+        self._waiting.clear()
+        # Spread over the period: they share one processor.
+        self._due_s = {name: data.time + k * self._period_s / len(self.names) for k, name in enumerate(self.names)}
+        return {name: CameraModel(name, matrix=camera_matrix(scene, name, **self._size), **self._size) for name in self.names}
+
+    def poll(self) -> list[CameraFrame]:
+        """Renders what is due now; returns the images that have come, in the order of their stamps."""
+        now = float(self._data.time)
+        for name, due_s in self._due_s.items():
+            if now >= due_s:
+                self._due_s[name] = due_s + self._period_s
+                self._waiting.append(CameraFrame(name, now, self._noisy(self._renderer.rgb(self._data, name, **self._size))))
+        come = []
+        while self._waiting and self._waiting[0].stamp_s + self._latency_s <= now:
+            come.append(self._waiting.popleft())
+        return come
+
+    def close(self) -> None:
+        """Frees OpenGL; may be called again."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _noisy(self, image: np.ndarray) -> np.ndarray:
+        first = int(self._rng.integers(NOISE_BLOCK - image.size))
+        noise = self._noise[first : first + image.size].reshape(image.shape)
+        return np.clip(image + noise, 0, 255).astype(np.uint8)

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from humanoid_control.bench.report import versions
 from humanoid_control.errors import ConfigurationError
+from perception.poses import RUNGS
 from policies.evaluation.campaign import VIDEO_ALL, VIDEO_FAILURES, Campaign, run_campaign
 from policies.evaluation.journal import Journal, write_whole
 from policies.evaluation.soak import make_soak_worker, memory_trend
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add, file = parser.add_argument, {"metavar": "FILE", "type": Path}
     add("--factory", required=True, help="the factory file: stations, totes, orders and what varies", **file)
     add("--policy", required=True, metavar="NAME", help="who decides: scripted")
-    add("--poses", default="oracle", metavar="RUNG", help="who says where things are: oracle (default)")
+    add("--poses", default="oracle", metavar="RUNG", help=f"who says where things are: {', '.join(RUNGS)} (default oracle)")
     add("--checkpoint", help="parameters of a learned policy", **file)
     add("--episodes", type=int, metavar="N", help="how many episodes, one a seed")
     add("--hours", type=float, metavar="H",

@@ -19,12 +19,11 @@ from humanoid_control.simulation.episode import draw_episode
 from humanoid_control.simulation.judge import Verdict
 from humanoid_control.simulation.simulated_factory import SimulatedFactory
 from perception.oracle import OraclePoses
-from perception.poses import PoseSource
+from perception.poses import RUNGS, PoseSource
 from policies.policy import DONE, FAILED, Observation, Policy, PolicyOutput
 
 SETTLE_S = 0.6  # s to stand before the first order
 DONE_GRACE_S = 5.0  # s after a policy says it is done in which the judge must see it
-POSE_RUNGS = ("oracle",)
 
 
 @dataclass
@@ -68,15 +67,25 @@ class EpisodeResult:
         return bool(self.orders) and all(r.verdict.done for r in self.orders)
 
 
-def pose_source(rung: str, floor: SimulatedFactory) -> PoseSource:
+def pose_source(rung: str, floor: SimulatedFactory, factory: Factory) -> PoseSource:
     """The rung of perception asked for, in a simulation.
+
+    Args:
+        rung: one of `RUNGS`.
+        floor: the simulation.
+        factory: as in its file, which is all that a camera's rung knows of it.
 
     Raises:
         ConfigurationError: if there is none of that name.
+        PerceptionError: if a network cannot be loaded.
     """
-    if rung != "oracle":
-        raise ConfigurationError(f"no pose source '{rung}'; there is {', '.join(POSE_RUNGS)}")
-    return OraclePoses(floor.world, floor.robot.data)
+    if rung not in RUNGS:
+        raise ConfigurationError(f"no pose source '{rung}'; there is {', '.join(RUNGS)}")
+    if rung == "oracle":
+        return OraclePoses(floor.world, floor.robot.data)
+    from perception.simulated_vision import SimulatedVision  # with OpenGL and the networks' runtime, which oracle needs not
+
+    return SimulatedVision(rung, floor, factory)
 
 
 def run_episode(
@@ -93,9 +102,9 @@ def run_episode(
         poses: rung of perception.
         on_tick: called after each control tick, for videos and logs.
     """
-    floor = SimulatedFactory(model, draw_episode(factory, seed))
+    floor = SimulatedFactory(model, draw_episode(factory, seed), tags=poses == "fiducial")
     robot, result = floor.robot, EpisodeResult(seed)
-    source = pose_source(poses, floor)
+    source = pose_source(poses, floor, factory)
     loop = ControlLoop(robot)
     policy.forget()
     robot.connect()
@@ -121,8 +130,9 @@ def run_episode(
             break
         while floor.verdict is None:
             if tick % every == 0:
-                state = robot.read() if loop.state is None else loop.state
-                output = policy.act(Observation(state.stamp_s, state, loop.estimate(), loop.status(), source.read()))
+                state, estimate = robot.read() if loop.state is None else loop.state, loop.estimate()
+                source.update(state, estimate)
+                output = policy.act(Observation(state.stamp_s, state, estimate, loop.status(), source.read()))
                 subtask, problem = output.subtask, output.problem or problem
                 loop.submit(output.targets[0])
                 if output.outcome == FAILED:

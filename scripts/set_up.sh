@@ -165,7 +165,7 @@ compile_kernels() {
     local inputs
     [[ -f humanoid_control/compile_kernels.py ]] || return 0
     inputs=$(
-        find humanoid_control -name '*.py' | sort | xargs grep -lE 'numba|njit' | xargs sha256sum
+        find humanoid_control perception -name '*.py' | sort | xargs grep -lE 'numba|njit' | xargs sha256sum
         cat constraints.txt
     )
     if ! fresh kernels "$inputs"; then

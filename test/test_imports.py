@@ -83,13 +83,13 @@ def test_nothing_that_runs_on_the_robot_imports_torch(imports):
                 if name.split(".")[0] in ("torch", "torchvision")]  # fmt: skip
 
 
-@pytest.mark.parametrize("part", ["control_loop.py", "policies/scripted"])
+@pytest.mark.parametrize("part", ["control_loop.py", "policies/scripted", "perception/vision.py"])
 def test_the_truth_of_the_simulation_is_out_of_reach(imports, part):
-    """Neither control nor the scripted policy can import what only a simulation knows."""
+    """Neither control nor the scripted policy nor what looks at images can import what only a simulation knows: depth too."""
     reached = reached_from(imports, lambda p: part in str(p.relative_to(ROOT)))
     assert len(reached) > 5
     assert not [f"{module} imports {name}" for module, names in reached.items() for name in names
-                if name.startswith(("mujoco", "humanoid_control.simulation", "perception.oracle"))]  # fmt: skip
+                if name.startswith(("mujoco", "humanoid_control.simulation", "perception.oracle", "perception.true", "perception.simul"))]  # fmt: skip
 
 
 def test_the_library_runs_without_ros_and_torch():

@@ -24,7 +24,8 @@ class SimulatedFactory:
         episode: as drawn.
         world: the factory's part; privileged.
         robot: the driver.
-        verdict: of the order being judged, once there is one; privileged.
+        order: the one being judged, once one was begun.
+        verdict: of that order, once there is one; privileged.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class SimulatedFactory:
         self.world = FactoryWorld(self.scene, self.episode)
         self._judge = Judge(self.world)
         self._is_judging = False
+        self.order: Order | None = None
         self.verdict: Verdict | None = None
         self.robot = MujocoRobot(
             model, self.scene, period_s=CONTROL_PERIOD_S, noise=SensorNoise().scaled(self.episode.sensor_noise),
@@ -63,6 +65,7 @@ class SimulatedFactory:
         """Starts to judge an order, whatever became of the one before."""
         self._judge.begin(order, self.robot.data)
         self._judge.accepts_done = False
+        self.order = order
         self.verdict = None
         self._is_judging = True
 

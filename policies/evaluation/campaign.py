@@ -10,11 +10,11 @@ from pathlib import Path
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.mission.factory import Factory, load_factory
 from humanoid_control.robot_model import RobotModel, default_urdf_path
+from perception.poses import RUNGS
 from policies.evaluation.episode_record import record_episode
 from policies.evaluation.workers import run_jobs
 from policies.policy import Policy
 from policies.registry import POLICIES, make_policy
-from policies.runtime import POSE_RUNGS
 
 PACKAGES = ("humanoid_control", "perception", "policies")
 VIDEO_ALL, VIDEO_FAILURES = "all", "failures"
@@ -47,7 +47,7 @@ class Campaign:
             ConfigurationError: an unknown policy or rung, or a checkpoint that is not there or not wanted.
             FactoryError: the factory file is wrong.
         """
-        for what, name, known in (("policy", self.policy, POLICIES), ("pose source", self.poses, POSE_RUNGS)):
+        for what, name, known in (("policy", self.policy, POLICIES), ("pose source", self.poses, RUNGS)):
             if name not in known:
                 raise ConfigurationError(f"There is no {what} '{name}'; allowed: {', '.join(known)}.")
         if self.checkpoint is not None and not Path(self.checkpoint).is_file():

@@ -43,6 +43,7 @@ STANDOFF_TOLERANCE = Tolerance(0.08, 0.12)
 HAND_SPEED, HAND_TURN_SPEED = 0.30, 1.2  # m/s, rad/s
 BODY_SPEED, BODY_TURN_SPEED = 0.15, 0.5  # m/s of squatting, rad/s of bending
 MAX_TRIES = 3
+SURE, TOO_UNSURE, LOOK_S = 0.012, 0.03, 3.0  # m of deviation of a tote's place, and s that it takes to look for less
 REACH_SLACK = 0.03  # m of reach too far that is not worth pulling or pushing a tote
 PERSON_STOP_DISTANCE = 0.9  # m
 BESIDE = 0.06  # m that a hand comes and goes beside a tote
@@ -106,6 +107,7 @@ class CarryOutOrder:
         self._held: tuple[np.ndarray, np.ndarray] | None = None  # hands in `base_footprint` while walking
         self._opening = OPEN
         self._odom_from_tote: np.ndarray | None = None
+        self._tote_deviation = math.inf
         self._odom_from_surface: dict[str, np.ndarray] = {}
 
     # --- the interface ------------------------------------------------------------------------------------------------
@@ -149,7 +151,7 @@ class CarryOutOrder:
         seen = poses.totes.get(self._order.tote)
         if seen is not None:
             self._odom_from_tote = odom_from_base @ seen.base_from_object
-            self._tote_seen_s = seen.stamp_s
+            self._tote_deviation = math.sqrt(max(float(np.linalg.eigvalsh(seen.covariance[:3, :3])[-1]), 0.0))
         self._odom_from_totes = {name: odom_from_base @ pose.base_from_object for name, pose in poses.totes.items()}
         for name, pose in poses.surfaces.items():
             self._odom_from_surface[name] = odom_from_base @ pose.base_from_object
@@ -165,6 +167,7 @@ class CarryOutOrder:
             self._say("ready", "the station is ahead", "reach", 0.1)
             yield from self._raise_hands()
             yield from self._step_up(self._grip_stance, STEPPING_UP)
+            yield from self._until_sure()
             self._say("reach", "the tote is within reach", "grip", 0.2)
             yield from self._reach()
             self._say("grip", "the fingers are above and below both lips", "lift", 0.3)
@@ -210,6 +213,20 @@ class CarryOutOrder:
                 what = f"tote {self._order.tote}" if self._odom_from_tote is None else "station"
                 raise OrderFailedError(f"no pose of any {what} came within 5 s")
             yield self._stand()
+
+    def _until_sure(self) -> Script:
+        """Stands and looks until the tote's place is known well enough to reach for it.
+
+        Raises:
+            OrderFailedError: it is known too badly for that.
+        """
+        begin = self._now
+        while self._tote_deviation > SURE and self._now - begin < LOOK_S:
+            self._problem = f"looks again: knows where {self._order.tote} is to {1000 * self._tote_deviation:.0f} mm only"
+            yield self._walking_target(np.zeros(3))
+        if self._tote_deviation > TOO_UNSURE:
+            raise OrderFailedError(f"does not see {self._order.tote} well enough: to {1000 * self._tote_deviation:.0f} mm, "
+                                   f"{1000 * TOO_UNSURE:.0f} mm are needed")  # fmt: skip
 
     def _odom_from_map(self) -> np.ndarray:
         """(4, 4) from the surfaces seen: where the map lies in `odom`."""

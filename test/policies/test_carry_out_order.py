@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -151,12 +153,13 @@ def test_a_tote_taken_away_ends_the_order_with_a_reason(model, line_side, monkey
     class Blinkered:
         def __init__(self, source):
             self._source = source
+            self.update = source.update
 
         def read(self) -> PoseSet:
             poses = self._source.read()
             return PoseSet(poses.stamp_s, {} if taken else poses.totes, poses.surfaces, poses.people)
 
-    monkeypatch.setattr(runtime, "pose_source", lambda rung, floor: Blinkered(make_source(rung, floor)))
+    monkeypatch.setattr(runtime, "pose_source", lambda *asked: Blinkered(make_source(*asked)))
 
     def take_away(floor, loop, output):
         nonlocal taken
@@ -169,3 +172,23 @@ def test_a_tote_taken_away_ends_the_order_with_a_reason(model, line_side, monkey
     assert taken and not order["done"]
     assert order["reason"] == "gave_up" and order["detail"]
     assert not order["control_stop"]
+
+
+def test_a_tote_known_badly_is_not_reached_for(model, line_side, monkeypatch):
+    make_source = runtime.pose_source
+
+    class Dim:
+        def __init__(self, source):
+            self._source = source
+            self.update = source.update
+
+        def read(self) -> PoseSet:
+            poses = self._source.read()
+            totes = {name: replace(pose, covariance=np.diag([0.05**2] * 6)) for name, pose in poses.totes.items()}
+            return PoseSet(poses.stamp_s, totes, poses.surfaces, poses.people)
+
+    monkeypatch.setattr(runtime, "pose_source", lambda *asked: Dim(make_source(*asked)))
+    record = record_episode(model, line_side, 3, policy=make_policy("scripted", model), poses="oracle")
+    (order,) = record["orders"]
+    assert order["reason"] == "gave_up" and "does not see t1 well enough: to 50 mm" in order["detail"]
+    assert "reach" not in order["durations_s"]

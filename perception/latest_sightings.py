@@ -1,0 +1,57 @@
+"""Each tote as the newest image that shows it has it: the rung `detector`, which keeps nothing over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from humanoid_control.mission.factory import Factory
+from humanoid_control.transforms import inverse
+from perception.camera_rig import CameraRig, RobotSnapshot
+from perception.poses import ObjectPose
+from perception.tracking.sighting import ToteSighting
+from perception.tracking.tote_track import ToteTrack
+
+FARTHEST = 0.30  # m from where a tote should be to a sighting that is given its name
+
+
+class LatestSightings:
+    """Names what single images show.
+
+    Args:
+        factory: whose totes there are.
+        rig: the cameras.
+    """
+
+    def __init__(self, factory: Factory, rig: CameraRig) -> None:
+        self._factory, self._rig = factory, rig
+        self._seen: dict[str, tuple[float, np.ndarray, np.ndarray]] = {}  # stamp, odom_from_tote, covariance in `odom`
+
+    def take(self, sightings: Sequence[ToteSighting], at: RobotSnapshot, tracks: Mapping[str, ToteTrack]) -> None:
+        """Takes in one image's sightings.
+
+        Args:
+            sightings: of one image.
+            at: the robot's state at its time.
+            tracks: where totes should be by now, by name.
+        """
+        free = dict(tracks)
+        for sighting in sorted(sightings, key=lambda one: float(np.trace(one.covariance[:3, :3]))):
+            odom_from_camera = at.odom_from_base @ self._rig.base_from_camera(sighting.camera, at.joint_positions)
+            pose = odom_from_camera @ sighting.camera_from_tote
+            near = {name: float(np.linalg.norm(track.pose[:3, 3] - pose[:3, 3])) for name, track in free.items()
+                    if track.carrier.kind == sighting.kind}  # fmt: skip
+            name = sighting.name or min(near, key=near.get, default="")
+            if name not in free or near.get(name, np.inf) > FARTHEST:
+                continue
+            del free[name]
+            turn = np.kron(np.eye(2), odom_from_camera[:3, :3])
+            self._seen[name] = sighting.stamp_s, pose, turn @ sighting.covariance @ turn.T
+
+    def poses(self, at: RobotSnapshot) -> dict[str, ObjectPose]:
+        """The totes seen so far, in `base_link` at the time of a state of the robot."""
+        base_from_odom = inverse(at.odom_from_base)
+        turn = np.kron(np.eye(2), base_from_odom[:3, :3])
+        return {name: ObjectPose(name, base_from_odom @ pose, turn @ covariance @ turn.T, stamp_s)
+                for name, (stamp_s, pose, covariance) in self._seen.items()}  # fmt: skip

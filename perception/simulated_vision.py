@@ -1,0 +1,71 @@
+"""The rungs that see, in a simulation that runs in this process: cameras, perception, and nothing privileged between them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from humanoid_control.mission.factory import Factory
+from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW
+from humanoid_control.simulation.simulated_factory import SimulatedFactory
+from humanoid_control.types import BaseEstimate, RobotState
+from perception.camera_rig import CameraRig
+from perception.poses import PoseSet
+from perception.simulated_cameras import SimulatedCameras
+from perception.true_cameras import true_mounting
+from perception.vision import VisionHealth, VisionPoses
+
+# m and rad, what `python -m perception.calibrate` leaves of a mounting error: an episode draws it anew, instead of
+# calibrating for minutes.
+LEFT_BY_CALIBRATION = np.repeat([5e-4, 7e-4], 3)
+
+
+class SimulatedVision:
+    """A pose source of `run_episode` that sees through the simulated robot's cameras.
+
+    Attributes:
+        vision: what looks at the images.
+    """
+
+    is_privileged = False
+
+    def __init__(self, rung: str, floor: SimulatedFactory, factory: Factory) -> None:
+        """Begins an episode.
+
+        Args:
+            rung: `fiducial`, `detector` or `tracker`.
+            floor: the running simulation.
+            factory: as in its file, not as drawn.
+
+        Raises:
+            PerceptionError: a network cannot be loaded.
+            SimulationError: there is no OpenGL.
+        """
+        self._cameras = _shared_cameras()
+        models = self._cameras.use(floor.scene, floor.robot.data, floor.episode.stream("images"))
+        errors = floor.episode.stream("calibration").normal(size=(len(models), 6)) * LEFT_BY_CALIBRATION
+        mounting = {name: true_mounting(floor.episode, name) + error for name, error in zip(models, errors)}
+        covariance = dict.fromkeys(models, np.diag(LEFT_BY_CALIBRATION**2))
+        rig = CameraRig(floor.robot.model, models, mounting=mounting, mounting_covariance=covariance)
+        self.vision = VisionPoses(rung, factory, rig)
+
+    @property
+    def health(self) -> VisionHealth:
+        """How cameras and computing do."""
+        return self.vision.health
+
+    def update(self, state: RobotState, estimate: BaseEstimate) -> None:
+        """See `PoseSource.update`; images that have come since are looked at."""
+        self.vision.update(state, estimate)
+        self.vision.take(self._cameras.poll())
+
+    def read(self) -> PoseSet:
+        """See `PoseSource.read`."""
+        return self.vision.read()
+
+
+@cache
+def _shared_cameras() -> SimulatedCameras:
+    """One for all episodes of a process: OpenGL starts slowly."""
+    return SimulatedCameras(tuple(CAMERA_FIELD_OF_VIEW))

@@ -1,0 +1,211 @@
+"""Poses from the robot's colour cameras: the rungs `fiducial`, `detector` and `tracker`, behind one interface.
+
+Images come late: each is read with the posture that the robot had when it was taken, and what it shows is kept in `odom`.
+Images that cannot be used are left out and named. What no camera has seen yet is told where the factory's file has it,
+with a covariance that says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from humanoid_control.errors import ConfigurationError
+from humanoid_control.mission.factory import Factory
+from humanoid_control.transforms import inverse
+from humanoid_control.types import BaseEstimate, RobotState
+from perception.camera_rig import CameraRig, RobotSnapshot, StateBuffer
+from perception.detector import ToteDetector
+from perception.edges import EdgeFinder, surface_edges
+from perception.errors import PerceptionError
+from perception.fiducial import FiducialPoses
+from perception.frame import CameraFrame, FrameCheck
+from perception.landmarks import SurfaceSighting
+from perception.latest_sightings import LatestSightings
+from perception.localisation import Localiser
+from perception.poses import ObjectPose, PoseSet, surface_name
+from perception.tracking.sighting import ToteSighting
+from perception.tracking.tote_tracker import ToteTracker
+
+FIDUCIAL, DETECTOR, TRACKER = "fiducial", "detector", "tracker"
+RUNGS = (FIDUCIAL, DETECTOR, TRACKER)
+LOST_CAMERA_S = 1.0  # without an image, after which a camera counts as lost
+FARTHEST_SURFACE = 2.0  # m from the camera, beyond which surfaces are not looked for
+
+
+@dataclass
+class CameraHealth:
+    """How one camera does.
+
+    Attributes:
+        stamp_s: of its newest usable image; -inf before.
+        problem: why its newest image could not be used; empty if it could.
+        used, refused: images so far.
+    """
+
+    stamp_s: float = -np.inf
+    problem: str = ""
+    used: int = 0
+    refused: int = 0
+
+
+@dataclass
+class VisionHealth:
+    """How it all does.
+
+    Attributes:
+        cameras: by name.
+        seconds: of computing that the newest image took.
+    """
+
+    cameras: dict[str, CameraHealth] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def lost(self, now_s: float) -> tuple[str, ...]:
+        """Cameras without a usable image for too long."""
+        return tuple(name for name, camera in self.cameras.items() if now_s - camera.stamp_s > LOST_CAMERA_S)
+
+
+class VisionPoses:
+    """A source of poses from images. See `poses.PoseSource`.
+
+    Attributes:
+        is_privileged: false: nothing but images, joint states and the base's estimate go in.
+        health: of cameras and computing.
+    """
+
+    is_privileged = False
+
+    def __init__(self, rung: str, factory: Factory, rig: CameraRig, *, models: Path | None = None) -> None:
+        """Loads what the rung needs.
+
+        Args:
+            rung: one of `RUNGS`.
+            factory: as in its file: what there is, and where it should be.
+            rig: the cameras, with their mounting as calibrated.
+            models: folder of the networks; by default the shipped ones.
+
+        Raises:
+            ConfigurationError: there is no such rung.
+            PerceptionError: a network cannot be loaded.
+        """
+        if rung not in RUNGS:
+            raise ConfigurationError(f"no pose source '{rung}'; there is oracle, {', '.join(RUNGS)}")
+        self._factory, self._rig = factory, rig
+        self._tags = FiducialPoses(factory, rig) if rung == FIDUCIAL else None
+        self._detector = ToteDetector(models) if rung != FIDUCIAL else None
+        self._finder = EdgeFinder(models) if rung != FIDUCIAL else None
+        self._edges = {surface_name(station.name, shelf): surface_edges(station, shelf)
+                       for station in factory.stations for shelf in range(len(station.surfaces))}  # fmt: skip
+        self._checks = {name: FrameCheck(camera) for name, camera in rig.cameras.items()}
+        self._localiser = Localiser(factory, rig)
+        self._tracker = ToteTracker(factory, rig)
+        self._latest = LatestSightings(factory, rig) if rung == DETECTOR else None
+        self._states = StateBuffer()
+        self.health = VisionHealth({name: CameraHealth() for name in rig.cameras})
+
+    def update(self, state: RobotState, estimate: BaseEstimate) -> None:
+        """Takes one state of the robot in; several a camera period, so that images find theirs."""
+        self._states.add(state, estimate)
+        self._advance()
+
+    def take(self, frames: Sequence[CameraFrame]) -> None:
+        """Looks at images, oldest first; those that cannot be used are left out and named in `health`.
+
+        Raises:
+            PerceptionError: a network fails.
+        """
+        for frame in sorted(frames, key=lambda one: one.stamp_s):
+            health = self.health.cameras.setdefault(frame.camera, CameraHealth())
+            health.problem = self._problem_of(frame)
+            if health.problem:
+                health.refused += 1
+                continue
+            began = time.perf_counter()
+            self._look(frame)
+            self.health.seconds = time.perf_counter() - began
+            health.stamp_s, health.used = frame.stamp_s, health.used + 1
+
+    def read(self) -> PoseSet:
+        """See `PoseSource.read`.
+
+        Raises:
+            PerceptionError: no state of the robot has come yet.
+        """
+        at = self._states.newest
+        self._advance()
+        totes = self._expected_totes(at)
+        totes |= self._tracker.poses(at) if self._latest is None else self._latest.poses(at)
+        return PoseSet(at.stamp_s, totes, self._localiser.surfaces(at))
+
+    # --- one image ------------------------------------------------------------------------------------------------
+
+    def _problem_of(self, frame: CameraFrame) -> str:
+        if frame.camera not in self._checks:
+            return f"no camera '{frame.camera}' is known"
+        problem = self._checks[frame.camera].problem(frame)
+        if problem:
+            return problem
+        try:
+            self._states.at(frame.stamp_s)
+        except PerceptionError as error:
+            return str(error)
+        return ""
+
+    def _advance(self) -> None:
+        at = self._states.newest
+        self._localiser.advance(at)
+        self._tracker.expect(self._localiser.odom_from_map, self._localiser.covariance)
+        self._tracker.advance(at, self._localiser.odom_from_map)
+
+    def _look(self, frame: CameraFrame) -> None:
+        at = self._states.at(frame.stamp_s)
+        if self._tags is not None:
+            seen = self._tags.look([frame], self._states)
+            surfaces = [SurfaceSighting.from_tags(one) for one in seen]
+            totes = [ToteSighting.from_tags(one, self._factory) for one in seen]
+        else:
+            surfaces = self._find_surfaces(frame, at)
+            up = self._rig.up_in_camera(frame.camera, at.joint_positions, at.odom_from_base)
+            found = self._detector.detect(frame, self._rig.cameras[frame.camera], up)
+            totes = [ToteSighting.from_detection(one) for one in found]
+        self._localiser.take([one for one in surfaces if one is not None], self._states)
+        self._tracker.expect(self._localiser.odom_from_map, self._localiser.covariance)
+        known = [one for one in totes if one is not None]
+        self._tracker.take(known, self._states)
+        if self._latest is not None:
+            self._latest.take(known, at, self._tracker.tracks)
+        self._localiser.take_totes(self._tracker.tracks.values())
+
+    def _find_surfaces(self, frame: CameraFrame, at: RobotSnapshot) -> list[SurfaceSighting | None]:
+        """Looks for each surface near by where it should be."""
+        camera_from_base = inverse(self._rig.base_from_camera(frame.camera, at.joint_positions))
+        found = []
+        for name, pose in self._localiser.surfaces(at).items():
+            camera_from_surface = camera_from_base @ pose.base_from_object
+            if np.linalg.norm(camera_from_surface[:3, 3]) > FARTHEST_SURFACE:
+                continue
+            rotation = pose.base_from_object[:3, :3]
+            along = rotation.T @ pose.covariance[:3, :3] @ rotation
+            heading = float(rotation[:, 2] @ pose.covariance[3:, 3:] @ rotation[:, 2])
+            prior = np.sqrt(np.append(np.diag(along), heading))
+            found.append(self._finder.look(frame, self._rig.cameras[frame.camera], self._edges[name], camera_from_surface,
+                                           name=name, prior=prior))  # fmt: skip
+        return found
+
+    def _expected_totes(self, at: RobotSnapshot) -> dict[str, ObjectPose]:
+        """Totes that were never seen, where the factory's file has them."""
+        base_from_odom = inverse(at.odom_from_base)
+        turn = np.kron(np.eye(2), base_from_odom[:3, :3])
+        poses = {}
+        for name, track in self._tracker.tracks.items():
+            if not track.is_seen:
+                in_odom = np.zeros((6, 6))
+                rows = [0, 1, 2, 5]
+                in_odom[np.ix_(rows, rows)] = track.filter.covariance
+                poses[name] = ObjectPose(name, base_from_odom @ track.pose, turn @ in_odom @ turn.T, -np.inf)
+        return poses
