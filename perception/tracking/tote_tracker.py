@@ -25,7 +25,7 @@ from perception.tracking.shared_error_filter import SharedErrorFilter
 from perception.tracking.tote_track import GATE, ToteTrack
 
 STANDING_NOISE = np.array([3e-4, 3e-4, 3e-4, 5e-4]) ** 2  # m^2/s and rad^2/s
-HELD_NOISE = np.array([2e-3, 2e-3, 2e-3, 5e-3]) ** 2
+HELD_NOISE = np.array([1e-3, 1e-3, 1e-3, 3e-3]) ** 2  # a gripped tote slips about a millimetre on its way
 NEAR_HANDS_NOISE = np.array([8e-3, 8e-3, 3e-3, 0.02]) ** 2
 CHANGE_OF_HANDS = np.array([4e-3, 4e-3, 4e-3, 0.01]) ** 2  # m^2, rad^2, when it is gripped and when it is let go
 BELT_SHARE = 0.3  # of a belt's way, how far off a tote on it may be
