@@ -21,6 +21,7 @@ COMMANDS = {
     "launch": ("humanoid_control.ros.launch_runner", "run launch/NAME.launch.py"),
     "evaluate": ("policies.evaluate", "run orders without ROS, as fast as the machine can, and count successes"),
     "bench": ("humanoid_control.bench", "measure, side by side with the peers"),
+    "calibrate": ("perception.calibrate", "find out how the robot's cameras really sit, with its own hands as target"),
     "demo": ("humanoid_control.demo", "carry out a factory's orders through ROS 2, and report"),
 }
 

@@ -1,4 +1,4 @@
-"""Calibrates how the cameras sit, with the robot's own hands as the target: `python -m perception.calibrate --help`.
+"""Calibrates how the cameras sit, with the robot's own hands as the target: `humanoid calibrate --help`.
 
 Each hand wears a cuff with three tags (`humanoid_control.mission.tags`). The robot, on its hoist, holds them before its
 cameras in postures that together tell all of each mounting error, and `perception.mounting` explains what was seen. Here
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from humanoid_control.errors import HumanoidControlError
+from humanoid_control.installation import share_folder
 from humanoid_control.mission.factory import Factory, load_factory
 from humanoid_control.mission.tags import cuff_frame, cuff_tags
 from humanoid_control.robot_model import RobotModel
@@ -164,7 +164,7 @@ def _free_place(factory: Factory) -> tuple[float, float, float]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("--factory", default="config/factories/line_side.yaml", help="factory file (default: %(default)s)")
+    parser.add_argument("--factory", default=share_folder() / "config/factories/line_side.yaml", help="factory file (default: line_side)")
     parser.add_argument("--seed", type=int, default=0, help="of the episode that draws the mounting errors (default: 0)")
     parser.add_argument("--postures", type=int, default=POSTURES, help="how many (default: %(default)s)")
     parser.add_argument("--out", metavar="FILE", help="calibration file to write (yaml)")
@@ -214,18 +214,3 @@ def _figures(result: CalibrationRun) -> dict:
                       "problem": estimate.problem, "before_mm": 1e3 * before[0], "before_deg": np.degrees(before[1]),
                       "after_mm": 1e3 * after[0], "after_deg": np.degrees(after[1]), "claimed": estimate.deviations.tolist()}  # fmt: skip
     return {"cameras": rows, "images": result.images, "views": len(result.views)}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="python -m perception.calibrate", description=__doc__.splitlines()[0])
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args(arguments))
-    except (HumanoidControlError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,7 +16,7 @@ from perception.simulated_cameras import SimulatedCameras
 from perception.true_cameras import true_mounting
 from perception.vision import VisionHealth, VisionPoses
 
-# m and rad, what `python -m perception.calibrate` leaves of a mounting error: an episode draws it anew, instead of
+# m and rad, what `humanoid calibrate` leaves of a mounting error: an episode draws it anew, instead of
 # calibrating for minutes.
 LEFT_BY_CALIBRATION = np.repeat([5e-4, 7e-4], 3)
 

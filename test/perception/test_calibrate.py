@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from humanoid_control.cli import main
 from humanoid_control.errors import SimulationError
 from humanoid_control.mission.factory import load_factory
 from humanoid_control.robot_model import PACKAGE_ROOT, RobotModel
 from humanoid_control.simulation.cameras import open_gl_context
-from perception.calibrate import calibrate_in_simulation, main
+from perception.calibrate import calibrate_in_simulation
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,6 @@ def test_what_is_left_is_well_below_a_millimetre_and_a_tenth_of_a_degree(tmp_pat
 
 def test_too_few_postures_are_no_success(tmp_path, capsys):
     out = tmp_path / "cameras.yaml"
-    assert main(["--factory", str(PACKAGE_ROOT / "config/factories/line_side.yaml"), "--postures", "2", "--out", str(out)]) == 1
+    assert main(["calibrate", "--factory", str(PACKAGE_ROOT / "config/factories/line_side.yaml"), "--postures", "2", "--out", str(out)]) == 1
     assert "at least 5 are needed" in capsys.readouterr().err
     assert not out.exists()
