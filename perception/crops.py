@@ -73,7 +73,9 @@ class ImagePyramid:
         share = 0.5**index
         level_from_crop = share * image_from_crop
         level_from_crop[:, 2] += 0.5 * share - 0.5
-        return cv2.warpAffine(self.level(index), level_from_crop, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        return cv2.warpAffine(
+            self.level(index), level_from_crop, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
 
 
 def upright_angle(centre: np.ndarray, matrix: np.ndarray, up_in_camera: np.ndarray | None) -> float:
@@ -109,7 +111,9 @@ def window_of_box(box: np.ndarray, matrix: np.ndarray, up_in_camera: np.ndarray 
     return _window(centre, cos * w + sin * h, sin * w + cos * h, angle)
 
 
-def window_of_corners(pixels: np.ndarray, size: tuple[int, int], matrix: np.ndarray, up_in_camera: np.ndarray | None) -> CropWindow:
+def window_of_corners(
+    pixels: np.ndarray, size: tuple[int, int], matrix: np.ndarray, up_in_camera: np.ndarray | None
+) -> CropWindow:
     """The window around corners (N, 2) px, none NaN, in an image of `size` (width, height)."""
     box = box_of(pixels, size)
     angle = upright_angle(0.5 * (box[:2] + box[2:]), matrix, up_in_camera)

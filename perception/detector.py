@@ -7,7 +7,6 @@ left out. Everything runs in ONNX Runtime on one thread; nothing here knows of d
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +22,15 @@ from perception.detection import Detection
 from perception.errors import PerceptionError
 from perception.frame import CameraFrame
 from perception.keypoints import KINDS, canonical, tote_corners
+from perception.network_file import DEFAULT_FOLDER, open_network
 from perception.pnp import PointPose, solve_tote_pose
 
-DEFAULT_FOLDER = Path(__file__).resolve().parent / "models"
 FILES = {"finder": "tote_finder", "corners": "tote_corners"}
 OUTPUTS = {"finder": ("likely", "boxes"), "corners": ("corners", "tote")}
 CALIBRATION = "tote_detector.json"
 STRIDE = 4  # px of the finder's input between neighbours of its maps
 CANDIDATES = 12  # the likeliest places of one image that are looked at closely
+EXPECTED = 0.6  # what a place where a tote is expected is worth, on the finder's scale
 GIVE_UP = 0.05  # presence after the first crop, below which there is no second
 UNLIKELY_KIND = 0.02  # probability of a kind, below which it is not tried
 MOST_TELLING_CHI2 = 20.0  # beyond it no kind fits, and none is told from another
@@ -47,7 +47,8 @@ class Calibration:
 
     Attributes:
         candidate: likelihood of the finder's map from which a place is looked at.
-        presence: of the corner network, from which a tote is one.
+        score: of a detection, from which a tote is one.
+        evidence: (7,) weights of `evidence_of` and a constant, which make the score by a logistic function.
         deviation_visible, deviation_hidden: what the corner network's deviations are multiplied by.
         deviation_floor: px of the crop, added in squares.
         covariance: what the pose's covariance is multiplied by.
@@ -55,8 +56,9 @@ class Calibration:
         most_chi2: reduced chi-squared of a pose, beyond which the corners are no tote's.
     """
 
-    candidate: float = 0.25
-    presence: float = 0.5
+    candidate: float = 0.15
+    score: float = 0.5
+    evidence: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     deviation_visible: float = 1.0
     deviation_hidden: float = 1.0
     deviation_floor: float = 0.1
@@ -92,7 +94,8 @@ class _Candidate:
     """A place that is looked at."""
 
     window: CropWindow
-    score: float
+    likely: float
+    presence: float = 1.0
     pose: PointPose | None = None
     pixels: np.ndarray | None = None
     deviations: np.ndarray | None = None
@@ -139,9 +142,20 @@ class ToteDetector:
         Raises:
             PerceptionError: the image is no RGB image of this camera's shape.
         """
+        return [
+            detection for detection, _ in self.weigh(frame, camera, up_in_camera) if detection.score >= self.calibration.score
+        ]
+
+    def weigh(
+        self, frame: CameraFrame, camera: CameraModel, up_in_camera: np.ndarray | None = None
+    ) -> list[tuple[Detection, np.ndarray]]:
+        """All that might be totes in an image, the surest first, each with its evidence (6,); for calibration.
+
+        Arguments and errors are those of `detect`.
+        """
         camera = _fitted(camera, frame)
-        boxes, scores = self.find(frame.rgb)
-        return self._look(frame, camera, boxes, scores, up_in_camera)
+        boxes, likely = self.find(frame.rgb)
+        return self._look(frame, camera, boxes, likely, up_in_camera)
 
     def detect_at(self, frame: CameraFrame, camera: CameraModel, boxes: np.ndarray, up_in_camera: np.ndarray | None = None,
                   *, crops: int | None = None) -> list[Detection]:  # fmt: skip
@@ -157,7 +171,8 @@ class ToteDetector:
         """
         camera = _fitted(camera, frame)
         boxes = np.asarray(boxes, float).reshape(-1, 4)
-        return self._look(frame, camera, boxes, np.ones(len(boxes)), up_in_camera, crops=crops)
+        found = self._look(frame, camera, boxes, np.full(len(boxes), EXPECTED), up_in_camera, crops=crops)
+        return [detection for detection, _ in found if detection.score >= self.calibration.score]
 
     def find(self, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (K, 4) px, left, top, right, bottom, where totes may be, and how likely (K,), the likeliest first.
@@ -182,21 +197,27 @@ class ToteDetector:
         scale = np.array([width / size[0], height / size[1]] * 2)
         return (found + 0.5) * scale - 0.5, scores
 
-    def _look(self, frame: CameraFrame, camera: CameraModel, boxes: np.ndarray, scores: np.ndarray,
-              up_in_camera: np.ndarray | None, *, crops: int | None = None) -> list[Detection]:  # fmt: skip
+    def _look(self, frame: CameraFrame, camera: CameraModel, boxes: np.ndarray, likely: np.ndarray,
+              up_in_camera: np.ndarray | None, *, crops: int | None = None) -> list[tuple[Detection, np.ndarray]]:  # fmt: skip
         pyramid = ImagePyramid(frame.rgb)
-        candidates = [_Candidate(window_of_box(box, camera.matrix, up_in_camera), float(score)) for box, score in zip(boxes, scores)]
+        candidates = [
+            _Candidate(window_of_box(box, camera.matrix, up_in_camera), float(share)) for box, share in zip(boxes, likely)
+        ]
         for turn in range(crops or self._crops):
             moving = [c for c in candidates if c.moved]
             if moving:
                 self._read_corners(pyramid, moving, camera, up_in_camera)
-            candidates = [c for c in candidates if c.score > GIVE_UP]
+            candidates = [c for c in candidates if c.presence > GIVE_UP]
             if turn:
                 candidates = _without_doubles(candidates)
-        sure = [c for c in candidates if self._is_tote(c)]
-        return [self._detection(c, frame) for c in sorted(_without_doubles(sure), key=lambda c: -c.score)]
+        candidates = _without_doubles([c for c in candidates if self._could_be_tote(c)])
+        found = [(c, evidence_of(c.likely, c.presence, c.pose, c.deviations, c.visible, c.window.width)) for c in candidates]
+        detections = [(self._detection(c, evidence, frame), evidence) for c, evidence in found]
+        return sorted(detections, key=lambda entry: -entry[0].score)
 
-    def _read_corners(self, pyramid: ImagePyramid, candidates: list[_Candidate], camera: CameraModel, up: np.ndarray | None) -> None:
+    def _read_corners(
+        self, pyramid: ImagePyramid, candidates: list[_Candidate], camera: CameraModel, up: np.ndarray | None
+    ) -> None:
         crops = np.stack([pyramid.cut(c.window) for c in candidates])
         corners, totes = self._sessions["corners"].run(None, {"image": crops})
         calibration = self.calibration
@@ -208,11 +229,13 @@ class ToteDetector:
             trust = np.where(candidate.visible > 0.5, calibration.deviation_visible, calibration.deviation_hidden)
             squares = (trust[:, None] * corner[:, 2:4]) ** 2 + calibration.deviation_floor**2
             candidate.deviations = np.sqrt(squares @ (matrix[:, :2] ** 2).T)
-            candidate.score = float(tote[0])
+            candidate.presence = float(tote[0])
             candidate.kind, candidate.pose = self._solved(candidate, tote[1:], camera, up)
             self._move_window(candidate, camera, up)
 
-    def _solved(self, candidate: _Candidate, likely: np.ndarray, camera: CameraModel, up: np.ndarray | None) -> tuple[str, PointPose | None]:
+    def _solved(
+        self, candidate: _Candidate, likely: np.ndarray, camera: CameraModel, up: np.ndarray | None
+    ) -> tuple[str, PointPose | None]:
         """The kind and the pose that fit best what the network says of both; the pose is None where there is none.
 
         Proportions tell kinds apart better than the network's own guess, where enough corners are seen.
@@ -249,28 +272,50 @@ class ToteDetector:
         if candidate.moved:
             candidate.window = new
 
-    def _is_tote(self, candidate: _Candidate) -> bool:
-        if candidate.pose is None or candidate.score < self.calibration.presence:
+    def _could_be_tote(self, candidate: _Candidate) -> bool:
+        if candidate.pose is None:
             return False
         position = candidate.pose.camera_from_object[:3, 3]
         return candidate.pose.reduced_chi2 < self.calibration.most_chi2 and NEAREST < np.linalg.norm(position) < FARTHEST
 
-    def _detection(self, candidate: _Candidate, frame: CameraFrame) -> Detection:
+    def _detection(self, candidate: _Candidate, evidence: np.ndarray, frame: CameraFrame) -> Detection:
         floor = np.repeat(np.square(self.calibration.covariance_floor), 3)
+        weights = np.array(self.calibration.evidence)
         covariance = self.calibration.covariance * candidate.pose.covariance + np.diag(floor)
         return Detection(
             kind=candidate.kind, camera=frame.camera, stamp_s=frame.stamp_s,
-            camera_from_tote=canonical(candidate.pose.camera_from_object), covariance=covariance, score=candidate.score,
+            camera_from_tote=canonical(candidate.pose.camera_from_object), covariance=covariance,
+            score=float(1 / (1 + np.exp(-(evidence @ weights[:-1] + weights[-1])))),
             pixels=candidate.pixels, deviations=candidate.deviations, visible=candidate.visible,
         )  # fmt: skip
+
+
+def evidence_of(likely: float, presence: float, pose: PointPose, deviations: np.ndarray, visible: np.ndarray, width: float) -> np.ndarray:
+    """(6,) what tells a tote from something else, apart from the network's own say: how surely its pose is known.
+
+    What the corner network takes for a tote and is none has corners all over the crop that fit no tote well.
+
+    Args:
+        likely: of the finder.
+        presence: of the corner network.
+        pose: from the corners.
+        deviations: (8, 2) px.
+        visible: (8,).
+        width: px of the window.
+    """
+    position = pose.camera_from_object[:3, 3]
+    spread = np.sqrt(np.linalg.eigvalsh(pose.covariance[:3, :3])[-1]) / np.linalg.norm(position)
+    shares = np.clip([likely, presence], 1e-4, 1 - 1e-4)
+    return np.array([*np.log(shares / (1 - shares)), np.log(spread), np.log(deviations.mean() / width), visible.sum() - 4.0,
+                     np.log(max(pose.reduced_chi2, 0.05))])  # fmt: skip
 
 
 def _without_doubles(candidates: list[_Candidate]) -> list[_Candidate]:
     """The candidates less those whose tote a surer one sees too."""
     kept: list[_Candidate] = []
-    for candidate in sorted(candidates, key=lambda c: -c.score):
-        if all(np.hypot(*(candidate.window.centre - other.window.centre)) > SAME_SHARE * min(candidate.window.width, other.window.width)
-               for other in kept):  # fmt: skip
+    for candidate in sorted(candidates, key=lambda c: -c.presence):
+        window = candidate.window
+        if all(np.hypot(*(window.centre - k.window.centre)) > SAME_SHARE * min(window.width, k.window.width) for k in kept):
             kept.append(candidate)
     return kept
 
@@ -285,35 +330,25 @@ def _fitted(camera: CameraModel, frame: CameraFrame) -> CameraModel:
     if (width, height) == (camera.width, camera.height):
         return camera
     if abs(width / height / (camera.width / camera.height) - 1) > ASPECT_TOLERANCE:
-        raise PerceptionError(f"{frame.camera}: an image of {width} x {height} is not of the camera's {camera.width} x {camera.height}")
+        raise PerceptionError(
+            f"{frame.camera}: an image of {width} x {height} is not of the camera's {camera.width} x {camera.height}"
+        )
     return camera.scaled(width, height)
 
 
 def _open(folder: Path, name: str, threads: int) -> tuple[onnxruntime.InferenceSession, str]:
-    """A network after checking that it is the one its card tells of, and its sha256."""
-    path, card_path = folder / f"{FILES[name]}.onnx", folder / f"{FILES[name]}.json"
-    try:
-        data = path.read_bytes()
-        card = json.loads(card_path.read_text())
-    except (OSError, ValueError) as error:
-        raise PerceptionError(f"the {name} network cannot be read: {error}") from None
-    digest = hashlib.sha256(data).hexdigest()
-    if card.get("sha256") != digest:
-        raise PerceptionError(f"{path} has sha256 {digest}, its card {card_path.name} says {card.get('sha256')}: it is corrupt or another")
-    if card.get("network") != name or tuple(card.get("kinds", ())) != KINDS:
-        raise PerceptionError(f"{path} (sha256 {digest}) is a {card.get('network')} network for {card.get('kinds')}; "
-                              f"{name} for {list(KINDS)} is needed")  # fmt: skip
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = threads
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises classes of its own, which it does not export
-        raise PerceptionError(f"{path} (sha256 {digest}) is no network: {str(error).splitlines()[0]}") from None
+    """A network after checking that it is what its card tells of and what this module needs, and its sha256."""
+    session, digest = open_network(FILES[name], folder, threads=threads)
+    path = folder / f"{FILES[name]}.onnx"
+    kinds = json.loads(path.with_suffix(".json").read_text()).get("kinds")
+    if kinds != list(KINDS):
+        raise PerceptionError(f"{path} (sha256 {digest}) is for totes of the kinds {kinds}; {list(KINDS)} are needed")
     outputs = tuple(output.name for output in session.get_outputs())
     inputs = [(i.name, i.type) for i in session.get_inputs()]
     shape = session.get_inputs()[0].shape
     fits = name != "corners" or tuple(shape[1:]) == (CROP_HEIGHT, CROP_WIDTH, 3)
     if outputs != OUTPUTS[name] or inputs != [("image", "tensor(uint8)")] or not fits:
-        raise PerceptionError(f"{path} (sha256 {digest}) takes {inputs} {shape} and gives {outputs}; {OUTPUTS[name]} are needed")
+        raise PerceptionError(
+            f"{path} (sha256 {digest}) takes {inputs} {shape} and gives {outputs}; {OUTPUTS[name]} are needed"
+        )
     return session, digest

@@ -15,7 +15,9 @@ CORNERS = 8
 RIM, BOTTOM = slice(0, 4), slice(4, 8)
 SIGNS = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)], float)
 WALL_FOOT = 0.0075  # m above what a tote stands on: there its walls end, and the foot that is set back begins
-HALF_TURN = np.array([2, 3, 0, 1, 6, 7, 4, 5])  # corner i of a tote is corner HALF_TURN[i] of the same tote turned by 180 degrees
+HALF_TURN = np.array(
+    [2, 3, 0, 1, 6, 7, 4, 5]
+)  # corner i of a tote is corner HALF_TURN[i] of the same tote turned by 180 degrees
 MIRROR = np.array([3, 2, 1, 0, 7, 6, 5, 4])  # corner i of a tote is corner MIRROR[i] of its mirror image across the x-z plane
 KINDS = tuple(LOAD_CARRIERS)  # in the order of networks' outputs
 

@@ -94,7 +94,9 @@ def data_hash(folder: Path) -> str:
 
 def difference_hash(rgb: np.ndarray) -> int:
     """64 bits that say where an image gets brighter from left to right: alike for images that look alike."""
-    small = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (HASH_SIDE, HASH_SIDE - 1), interpolation=cv2.INTER_AREA).astype(int)
+    small = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (HASH_SIDE, HASH_SIDE - 1), interpolation=cv2.INTER_AREA).astype(
+        int
+    )
     bits = (small[:, 1:] > small[:, :-1] + 1).ravel()
     return int(np.packbits(bits).view(">u8")[0])
 
@@ -120,7 +122,9 @@ def write_card(folder: Path) -> dict:
             hashes.append(difference_hash(image))
             brightness.append(float(image.mean()))
         totes = shard.totes
-        rows.append([totes.kind, shard.camera[totes.image], totes.camera_from_tote, totes.seen_share, totes.framed_share, totes.held])
+        rows.append(
+            [totes.kind, shard.camera[totes.image], totes.camera_from_tote, totes.seen_share, totes.framed_share, totes.held]
+        )
         ups.append(shard.up_in_camera[totes.image])
     kind, camera, pose, seen, framed, held = (np.concatenate(column) for column in zip(*rows))
     up = np.concatenate(ups)
@@ -184,9 +188,13 @@ def check_diversity(card: dict, gate: Gate = Gate()) -> None:
     demand("height", card["by_height_above_camera_m"], gate.height_share)
     demand("yaw", card["by_yaw_deg"], gate.yaw_share)
     if card["near_duplicates"] > gate.near_duplicates * card["images"]:
-        lacks.append(f"near-duplicates: {card['near_duplicates']} of {card['images']} images, at most {100 * gate.near_duplicates:g}%")
+        lacks.append(
+            f"near-duplicates: {card['near_duplicates']} of {card['images']} images, at most {100 * gate.near_duplicates:g}%"
+        )
     if card["occluded_a_fifth_or_more"] < gate.occluded_share * card["totes"]:
-        lacks.append(f"occluded totes: {card['occluded_a_fifth_or_more']} of {card['totes']}, {100 * gate.occluded_share:g}% needed")
+        lacks.append(
+            f"occluded totes: {card['occluded_a_fifth_or_more']} of {card['totes']}, {100 * gate.occluded_share:g}% needed"
+        )
     if lacks:
         raise PerceptionError("the images are too much alike: " + "; ".join(lacks))
 

@@ -44,8 +44,9 @@ def export_network(name: str, network: nn.Module, folder: Path, *, card: dict) -
     path = folder / FILES[name]
     with tempfile.TemporaryDirectory(dir=folder) as work:
         part = Path(work) / path.name
-        torch.onnx.export(wrapped, (images,), str(part), input_names=["image"], output_names=list(OUTPUTS[name]), opset_version=OPSET,
-                          dynamic_axes={"image": {0: "batch"}} | {o: {0: "batch"} for o in OUTPUTS[name]}, dynamo=False)  # fmt: skip
+        batched = {name: {0: "batch"} for name in ("image", *OUTPUTS[name])}
+        torch.onnx.export(wrapped, (images,), str(part), input_names=["image"], output_names=list(OUTPUTS[name]),
+                          opset_version=OPSET, dynamic_axes=batched, dynamo=False)  # fmt: skip
         if part.stat().st_size > MAX_BYTES:
             raise PerceptionError(f"{name}: {part.stat().st_size} bytes; at most {MAX_BYTES} are shipped")
         difference = parity(part, wrapped, images)
@@ -53,16 +54,20 @@ def export_network(name: str, network: nn.Module, folder: Path, *, card: dict) -
             raise PerceptionError(f"{name}: the exported network is off by {difference:.2g}; at most {TOLERANCE:g} is allowed")
         part.replace(path)
     card = card | {
-        "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size,
-        "input": {"name": "image", "height": height, "width": width, "encoding": "rgb8"}, "kinds": list(KINDS),
+        "network": path.stem,
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "bytes": path.stat().st_size,
+        "input": {"name": "image", "height": height, "width": width, "encoding": "rgb8"},
+        "kinds": list(KINDS),
         "parity": difference,
-    }  # fmt: skip
+    }
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
     return path
 
 
 def parity(path: Path, network: nn.Module, images: torch.Tensor) -> float:
-    """The largest difference, relative to 1 or the value, between an ONNX file's and a network's outputs for images (B, H, W, 3)."""
+    """The largest difference, relative to 1 or the value, of an ONNX file's outputs from a network's for images (B, H, W, 3)."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     with torch.no_grad():
         expected = [output.numpy() for output in network(images)]

@@ -16,6 +16,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import mujoco
 import numpy as np
 
@@ -27,7 +28,7 @@ from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW, build_r
 from humanoid_control.simulation.scene import FactoryWorld
 from humanoid_control.types import SIDES
 from perception.errors import PerceptionError
-from perception.keypoints import CORNERS, KINDS, canonical, faces_away, tote_corners
+from perception.keypoints import KINDS, canonical, tote_corners
 from perception.training.scenes import FIELD_OF_VIEW_SPREAD, LOOKS, Look, PostureSampler, Scene, draw_scene, paint
 
 LOG = logging.getLogger(__name__)
@@ -118,8 +119,6 @@ class Shard:
 
     def image(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 of one image."""
-        import cv2
-
         data = self.jpeg[self.offsets[index] : self.offsets[index + 1]]
         return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
@@ -325,8 +324,6 @@ def _outside(carrier: LoadCarrier) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _encoded(rgb: np.ndarray) -> np.ndarray:
-    import cv2
-
     done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
         raise PerceptionError("an image cannot be encoded as JPEG")

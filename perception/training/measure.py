@@ -21,8 +21,8 @@ from perception.detection import Detection
 from perception.detector import CALIBRATION, Calibration, ToteDetector
 from perception.errors import PerceptionError
 from perception.frame import CameraFrame
-from perception.keypoints import CORNERS, KINDS, half_turned
-from perception.training.data_card import shard_paths
+from perception.keypoints import CORNERS, HALF_TURN, KINDS, half_turned
+from perception.training.data_card import CLAIM, shard_paths
 from perception.training.generate import CAMERAS, HEIGHT, WIDTH, Shard
 
 MATCH_DISTANCE = 0.25  # m, or this share of the distance if that is more, within which a detection is of a tote
@@ -34,6 +34,7 @@ GROSS = 0.060  # m
 CHI2_6_MEDIAN, CHI2_6_90, CHI2_6_99 = 5.348, 10.645, 16.812
 NORMAL_MEDIAN = 0.6745  # of the absolute value
 DISTANCES = (0.0, 0.4, 0.6, 0.8, 1.0, 1.5, 2.5, 3.5)  # m
+EVIDENCE = 6  # figures of `detector.evidence_of`
 DEPTH_BEYOND = 3.2  # m, from which a detection may be of a tote that has no label any more
 
 
@@ -53,6 +54,7 @@ class Matches:
         score: (N,).
         corner_errors: (N, 8, 2) px over the deviations the detector gave; NaN where a corner is outside the image.
         corner_visible: (N, 8) bool, as the detector sees it.
+        evidence: (M, 6) of every detection, and `evidence_right` (M,) bool, whether a tote was there.
         images: how many there were.
         false_alarms: detections of nothing: (camera, image, score).
         worst: for a gallery: (shard, image, position error), the largest first.
@@ -70,6 +72,8 @@ class Matches:
     score: np.ndarray
     corner_errors: np.ndarray
     corner_visible: np.ndarray
+    evidence: np.ndarray
+    evidence_right: np.ndarray
     images: int
     false_alarms: tuple[tuple[int, str, int, float], ...]
     worst: tuple[tuple[str, int, float], ...]
@@ -84,7 +88,9 @@ def pose_error(camera_from_tote: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return min(errors, key=lambda error: np.linalg.norm(error[3:]))
 
 
-def match(detector: ToteDetector, data: Path, *, most_images: int | None = None, seed: int = 0, on_image=lambda done: None) -> Matches:
+def match(
+    detector: ToteDetector, data: Path, *, most_images: int | None = None, seed: int = 0, on_image=lambda done: None
+) -> Matches:
     """Runs a detector over a data set.
 
     Args:
@@ -96,7 +102,7 @@ def match(detector: ToteDetector, data: Path, *, most_images: int | None = None,
     """
     rng = np.random.default_rng(seed)
     rows: list[dict] = []
-    false_alarms, worst = [], []
+    false_alarms, worst, evidence, evidence_right = [], [], [], []
     done = 0
     for path in shard_paths(data):
         if most_images is not None and done >= most_images:
@@ -105,13 +111,21 @@ def match(detector: ToteDetector, data: Path, *, most_images: int | None = None,
         for index in range(len(shard.camera)):
             camera = CameraModel(CAMERAS[shard.camera[index]], WIDTH, HEIGHT, shard.matrix[index])
             up = rotation_of_vector(rng.normal(0.0, UP_ERROR, 3)) @ shard.up_in_camera[index]
-            detections = detector.detect(CameraFrame(camera.name, 0.0, shard.image(index)), camera, up / np.linalg.norm(up))
+            weighed = detector.weigh(CameraFrame(camera.name, 0.0, shard.image(index)), camera, up / np.linalg.norm(up))
+            detections = [detection for detection, _ in weighed if detection.score >= detector.calibration.score]
             labels = np.flatnonzero(shard.totes.image == index)
             left = list(detections)
             for label in sorted(labels, key=lambda k: -shard.totes.seen_share[k]):
                 rows.append(_row(shard, int(label), left))
                 if rows[-1]["found"]:
                     worst.append((path.name, index, rows[-1]["position_error"]))
+            for detection, proof in weighed:
+                if (
+                    detection.score >= detector.calibration.score
+                    and np.linalg.norm(detection.camera_from_tote[:3, 3]) < DEPTH_BEYOND
+                ):
+                    evidence.append(proof)
+                    evidence_right.append(all(detection is not other for other in left))
             for detection in left:
                 if np.linalg.norm(detection.camera_from_tote[:3, 3]) < DEPTH_BEYOND:
                     false_alarms.append((int(shard.camera[index]), path.name, index, detection.score))
@@ -119,7 +133,14 @@ def match(detector: ToteDetector, data: Path, *, most_images: int | None = None,
             on_image(done)
     columns = {f.name: np.array([row[f.name] for row in rows]) for f in fields(Matches) if rows and f.name in rows[0]}
     worst.sort(key=lambda entry: -entry[2])
-    return Matches(**columns, images=done, false_alarms=tuple(false_alarms), worst=tuple(worst[:50]))
+    return Matches(
+        **columns,
+        evidence=np.array(evidence).reshape(-1, EVIDENCE),
+        evidence_right=np.array(evidence_right, bool),
+        images=done,
+        false_alarms=tuple(false_alarms),
+        worst=tuple(worst[:50]),
+    )
 
 
 def _row(shard: Shard, label: int, left: list[Detection]) -> dict:
@@ -142,7 +163,7 @@ def _row(shard: Shard, label: int, left: list[Detection]) -> dict:
     corners = totes.corners[label].astype(float)
     framed = ((corners >= 0) & (corners < (WIDTH, HEIGHT))).all(axis=1)
     errors = (detection.pixels - corners) / detection.deviations
-    flipped = (detection.pixels - corners[[2, 3, 0, 1, 6, 7, 4, 5]]) / detection.deviations
+    flipped = (detection.pixels - corners[HALF_TURN]) / detection.deviations
     errors = flipped if np.nansum(np.abs(flipped)) < np.nansum(np.abs(errors)) else errors
     row["corner_errors"] = np.where(framed[:, None], errors, np.nan)
     return row
@@ -209,7 +230,9 @@ def _errors(m: Matches, rows: np.ndarray) -> dict:
 # --- calibration --------------------------------------------------------------------------------------------------
 
 
-def calibrate(folder: Path, data: Path, *, most_images: int | None = None, false_share: float = 1 / 400, on_image=lambda done: None) -> Calibration:
+def calibrate(
+    folder: Path, data: Path, *, most_images: int | None = None, false_share: float = 1 / 400, on_image=lambda done: None
+) -> Calibration:
     """Fits and writes the calibration of the networks in a folder.
 
     Args:
@@ -217,12 +240,12 @@ def calibrate(folder: Path, data: Path, *, most_images: int | None = None, false
         data: images kept apart, and not those that figures are told of.
         most_images: of them.
         false_share: false alarms per image, that the least presence shall leave.
-        on_image: called with how many are done, twice over.
+        on_image: called with how many are done, three times over.
 
     Raises:
         PerceptionError: nothing was found to calibrate with.
     """
-    plain = Calibration(candidate=0.15, presence=0.2, most_chi2=np.inf)
+    plain = Calibration(score=0.1, most_chi2=100.0)
     detector = ToteDetector(folder, calibration=plain)
     first = match(detector, data, most_images=most_images, on_image=on_image)
     fair = first.found & (first.seen_share >= FAIR_SHARE)
@@ -231,31 +254,42 @@ def calibrate(folder: Path, data: Path, *, most_images: int | None = None, false
     errors, visible = np.abs(first.corner_errors[fair]), first.corner_visible[fair]
     scales = [float(np.nanmedian(errors[which])) / NORMAL_MEDIAN if np.isfinite(errors[which]).any() else 1.0
               for which in (visible, ~visible)]  # fmt: skip
-    presence = _least_presence(first, false_share)
-    step = replace(Calibration(), presence=presence, deviation_visible=max(scales[0], 0.3), deviation_hidden=max(scales[1], 0.3))
-    detector = ToteDetector(folder, calibration=step)
-    second = match(detector, data, most_images=most_images, on_image=on_image)
-    fair = second.found & (second.seen_share >= FAIR_SHARE)
-    covariance = max(float(np.percentile(second.nees[fair], 90)) / CHI2_6_90, 0.25)
-    calibration = replace(step, covariance=covariance)
-    text = {"networks": detector.hashes, "calibration": asdict(calibration), "data": json.loads((data / "data_set.json").read_text()),
-            "images": second.images}  # fmt: skip
+    step = replace(plain, deviation_visible=max(scales[0], 0.3), deviation_hidden=max(scales[1], 0.3))
+    second = match(ToteDetector(folder, calibration=step), data, most_images=most_images, on_image=on_image)
+    weights = _logistic(second.evidence, second.evidence_right)
+    scores = 1 / (1 + np.exp(-(second.evidence @ weights[:-1] + weights[-1])))
+    wrong = np.sort(scores[~second.evidence_right])[::-1]
+    allowed = int(false_share * second.images)
+    least = float(np.clip(wrong[allowed] + 1e-6 if len(wrong) > allowed else 0.2, 0.2, 0.98))
+    step = replace(step, score=least, evidence=tuple(float(w) for w in weights))
+    third = match(ToteDetector(folder, calibration=step), data, most_images=most_images, on_image=on_image)
+    calibration = replace(step, covariance=max(float(np.percentile(third.nees[third.found], 90)) / CHI2_6_90, 0.25))
+    text = {"networks": detector.hashes, "calibration": asdict(calibration), "images": third.images,
+            "data": json.loads((data / CLAIM).read_text())}  # fmt: skip
     (folder / CALIBRATION).write_text(json.dumps(text, indent=1) + "\n")
     return calibration
 
 
-def _least_presence(matches: Matches, false_share: float) -> float:
-    """The presence that leaves no more than `false_share` false alarms per image, between 0.3 and 0.9."""
-    scores = np.sort([alarm[-1] for alarm in matches.false_alarms])[::-1]
-    allowed = int(false_share * matches.images)
-    return float(np.clip(scores[allowed] + 1e-3 if len(scores) > allowed else 0.3, 0.3, 0.9))
+def _logistic(evidence: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(7,) weights and constant of the logistic function that tells best whether a detection is right (Newton's method)."""
+    design = np.column_stack([evidence, np.ones(len(evidence))])
+    weights = np.zeros(design.shape[1])
+    ridge = 1e-2 * np.eye(len(weights))  # keeps weights finite where all can be told apart
+    for _ in range(30):
+        likely = 1 / (1 + np.exp(-design @ weights))
+        slope = design.T @ (right - likely) - ridge @ weights
+        curvature = (design * (likely * (1 - likely))[:, None]).T @ design + ridge
+        weights = weights + np.linalg.solve(curvature, slope)
+    return weights
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs from a command line."""
     from rich.progress import Progress
 
-    parser = argparse.ArgumentParser(prog="python -m perception.training.measure", description="Measure or calibrate a detector.")
+    parser = argparse.ArgumentParser(
+        prog="python -m perception.training.measure", description="Measure or calibrate a detector."
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--images", type=int, help="at most")

@@ -17,7 +17,7 @@ import numpy as np
 
 from perception.crops import ASPECT, CROP_HEIGHT, CROP_WIDTH, CropWindow, ImagePyramid, box_of, upright_angle, window_of_corners
 from perception.errors import PerceptionError
-from perception.keypoints import CORNERS, KINDS, MIRROR
+from perception.keypoints import CORNERS, MIRROR
 from perception.training.data_card import shard_paths
 from perception.training.generate import HEIGHT, WIDTH, Shard
 
@@ -30,6 +30,7 @@ WIDE_WIDTH, WIDE_HEIGHT = 216, 162
 SURE_SHARE = 0.22  # of its outside in sight, from which a tote must be found
 FAINT_SHARE = 0.07  # below which it must not be learnt from
 EMPTY_CROPS = 1  # per image, of things that are no tote
+PART_SHARE = 0.12  # of crops that are cut so small that they show a part of a tote only
 MOST_TOTES = 16  # in one image
 AMBIGUOUS_COSINE = 0.34  # of the angle between the line of sight and the tote's x axis: below, either of two poses may be meant
 NOISE_BANK = np.random.default_rng(7).normal(0.0, 1.0, (256, 512, 3)).astype(np.float32)
@@ -91,7 +92,8 @@ def _prepare_shard(path: Path, folder: Path) -> None:
     count = len(shard.camera)
     frames = np.empty((count, FRAME_HEIGHT, FRAME_WIDTH, 3), np.uint8)
     places = {"corners": np.full((count, MOST_TOTES, CORNERS, 2), np.nan, np.float32),
-              "kind": np.full((count, MOST_TOTES), -1, np.int8), "seen_share": np.zeros((count, MOST_TOTES), np.float32)}  # fmt: skip
+              "kind": np.full((count, MOST_TOTES), -1, np.int8),
+              "seen_share": np.zeros((count, MOST_TOTES), np.float32)}  # fmt: skip
     crops: list[np.ndarray] = []
     labels: dict[str, list] = {name: [] for name in CropLabels.__dataclass_fields__}
     for index in range(count):
@@ -130,7 +132,9 @@ def _save(path: Path, array: np.ndarray) -> None:
     os.replace(part, path)
 
 
-def _add_crop(crops: list, labels: dict, pyramid: ImagePyramid, window: CropWindow, corners: np.ndarray, totes, row: int) -> None:
+def _add_crop(
+    crops: list, labels: dict, pyramid: ImagePyramid, window: CropWindow, corners: np.ndarray, totes, row: int
+) -> None:
     wide = window.grown(WIDE)
     crops.append(pyramid.cut(wide, WIDE_WIDTH, WIDE_HEIGHT))
     image_from_crop = wide.image_from_crop(WIDE_WIDTH, WIDE_HEIGHT)
@@ -148,7 +152,9 @@ def _add_crop(crops: list, labels: dict, pyramid: ImagePyramid, window: CropWind
     labels["visible"].append(totes.visible[row])
     labels["kind"].append(int(totes.kind[row]))
     labels["seen_share"].append(float(totes.seen_share[row]))
-    labels["ambiguous"].append(bool(abs(across @ away) < AMBIGUOUS_COSINE * np.linalg.norm(away) + 0.05 * np.linalg.norm(sight)))
+    labels["ambiguous"].append(
+        bool(abs(across @ away) < AMBIGUOUS_COSINE * np.linalg.norm(away) + 0.05 * np.linalg.norm(sight))
+    )
 
 
 def _empty_window(rng: np.random.Generator, totes: list[CropWindow], matrix: np.ndarray, up: np.ndarray) -> CropWindow | None:
@@ -243,7 +249,11 @@ def crop_sample(data: Prepared, index: int, rng: np.random.Generator, *, vary: b
     labels = data.crop_labels
     nominal = WIDE_WIDTH / WIDE  # px of the wide crop that the window spans
     width, angle, shift, mirrored = nominal, 0.0, np.zeros(2), False
-    if vary:
+    part = vary and rng.random() < PART_SHARE  # a part of a tote is no tote
+    if part:
+        width = nominal * rng.uniform(0.25, 0.45)
+        shift = rng.uniform(-0.5, 0.5, 2) * (WIDE_WIDTH - width, WIDE_HEIGHT - width / ASPECT)
+    elif vary:
         rough = rng.random() < 0.4  # as after the finder; else as after a first look at the corners
         width = nominal * float(np.clip(math.exp(rng.normal(0.0, 0.16 if rough else 0.05)), 0.7, 1.4))
         shift = np.clip(rng.normal(0.0, 0.07 if rough else 0.02, 2), -0.16, 0.16) * nominal
@@ -254,7 +264,9 @@ def crop_sample(data: Prepared, index: int, rng: np.random.Generator, *, vary: b
     if mirrored:
         wide_from_crop[:, 2] += wide_from_crop[:, 0] * (CROP_WIDTH - 1)
         wide_from_crop[:, 0] *= -1
-    image = cv2.warpAffine(data.crops[index], wide_from_crop, (CROP_WIDTH, CROP_HEIGHT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    image = cv2.warpAffine(
+        data.crops[index], wide_from_crop, (CROP_WIDTH, CROP_HEIGHT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    )
     corners = (labels.corners[index] - wide_from_crop[:, 2]) @ np.linalg.inv(wide_from_crop[:, :2]).T
     visible = labels.visible[index].copy()
     if mirrored:
@@ -267,6 +279,8 @@ def crop_sample(data: Prepared, index: int, rng: np.random.Generator, *, vary: b
     with np.errstate(invalid="ignore"):
         inside = ((corners > -slack) & (corners < (CROP_WIDTH + slack, CROP_HEIGHT + slack))).all(axis=1)
     seen, kind = float(labels.seen_share[index]), int(labels.kind[index])
+    if part:
+        inside[:], kind = False, -1
     presence = 0.0 if kind < 0 else 1.0 if seen >= SURE_SHARE else -1.0
     return CropSample(image, np.where(inside[:, None], corners, 0.0).astype(np.float32), inside.astype(np.float32),
                       (visible & inside).astype(np.float32), presence, kind, bool(labels.ambiguous[index]))  # fmt: skip

@@ -23,9 +23,8 @@ from humanoid_control.mission.placement import fits_on
 from humanoid_control.robot_model import ARM_JOINTS, RobotModel
 from humanoid_control.simulation.collision_groups import VISUAL, assign
 from humanoid_control.simulation.episode import ClutterItem, Episode
-from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW
 from humanoid_control.simulation.scene import add_factory, robot_with_errors
-from humanoid_control.transforms import planar, rotation_vector, rotation_x, rotation_y, rotation_z, to_pose, transform
+from humanoid_control.transforms import planar, rotation_x, rotation_y, rotation_z, to_pose, transform
 
 TEXTURES, TEXTURE_SIZE = 10, 64
 MATERIALS = 20
@@ -162,7 +161,9 @@ def _square(rng: np.random.Generator) -> np.ndarray:
     return np.array(rectangle((*rng.uniform(-2.0, 2.0, 2), rng.uniform(0, 3)), rng.uniform(0.5, 2.0, 2)).exterior.coords)[:-1]
 
 
-def _draw_totes(rng: np.random.Generator, look: Look, station: Station, shelf: int, first: int, *, at_least: int = 0) -> list[dict]:
+def _draw_totes(
+    rng: np.random.Generator, look: Look, station: Station, shelf: int, first: int, *, at_least: int = 0
+) -> list[dict]:
     """Totes apart from each other, most of them as a robot at the front would have them, some stacked."""
     most = 4 if station.name == MAIN else 3
     totes: list[dict] = []
@@ -181,7 +182,9 @@ def _draw_totes(rng: np.random.Generator, look: Look, station: Station, shelf: i
         colour = tote_colour(rng, look)
         name = f"tote{first + len(totes)}"
         mass = carrier.empty_mass + float(rng.choice([0.0, rng.uniform(0.1, 8.0)], p=[0.35, 0.65]))
-        totes.append({"name": name, "kind": kind, "station": station.name, "shelf": shelf, "at": at, "mass": mass, "colour": colour})
+        totes.append(
+            {"name": name, "kind": kind, "station": station.name, "shelf": shelf, "at": at, "mass": mass, "colour": colour}
+        )
         for _ in range(2):
             if rng.random() > 0.22:
                 break
@@ -272,8 +275,8 @@ def _add_looks(spec: mujoco.MjSpec, rng: np.random.Generator) -> None:
     for index in range(WALLS):
         if rng.random() < 0.6:
             bearing, distance = index * math.pi / 2 + rng.normal(0.0, 0.2), rng.uniform(2.2, 7.0)
-            _add_visual(spec, f"wall{index}", mujoco.mjtGeom.mjGEOM_BOX, (distance * math.cos(bearing), distance * math.sin(bearing), 1.5),
-                        (0.05, 6.0, 1.5), bearing)  # fmt: skip
+            position = distance * math.cos(bearing), distance * math.sin(bearing), 1.5
+            _add_visual(spec, f"wall{index}", mujoco.mjtGeom.mjGEOM_BOX, position, (0.05, 6.0, 1.5), bearing)
     shapes = (mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER, mujoco.mjtGeom.mjGEOM_SPHERE,
               mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_ELLIPSOID)  # fmt: skip
     for index in range(rng.integers(0, DISTRACTORS + 1)):
@@ -333,7 +336,9 @@ def draw_texture(rng: np.random.Generator, family: str, size: int) -> np.ndarray
         cells = rng.random((pitch + 1, pitch + 1))
         i, j = (x * pitch).astype(int), (y * pitch).astype(int)
         fx, fy = x * pitch - i, y * pitch - j
-        mix = ((1 - fy) * ((1 - fx) * cells[j, i] + fx * cells[j, i + 1]) + fy * ((1 - fx) * cells[j + 1, i] + fx * cells[j + 1, i + 1]))
+        mix = (1 - fy) * ((1 - fx) * cells[j, i] + fx * cells[j, i + 1]) + fy * (
+            (1 - fx) * cells[j + 1, i] + fx * cells[j + 1, i + 1]
+        )
     elif family == "gradient":
         mix = 0.5 + 0.5 * np.sin(2 * math.pi * along)
     elif family == "rings":
@@ -355,8 +360,7 @@ def draw_texture(rng: np.random.Generator, family: str, size: int) -> np.ndarray
 def paint(model: mujoco.MjModel, rng: np.random.Generator, look: Look, factory: Factory) -> None:
     """Gives everything in a compiled scene new colours, materials and light."""
     bodies = {name: model.body(name).id for name in (tote.name for tote in factory.totes)}
-    robot = {b for b in range(model.nbody) if model.body(model.body_rootid[b]).name == model.body("base_link").name
-             or model.body_rootid[b] == model.body_rootid[model.body("base_link").id]}  # fmt: skip
+    robot_root = model.body_rootid[model.body("base_link").id]
     of_tote = {body: name for name, body in bodies.items()}
     robot_tint = rng.uniform(0.6, 1.3, 3) if rng.random() < 0.4 else None
     shell = {name: int(rng.integers(MATERIALS)) if rng.random() < 0.12 else None for name in bodies}
@@ -367,11 +371,12 @@ def paint(model: mujoco.MjModel, rng: np.random.Generator, look: Look, factory: 
             if name and shell[of_tote[body]] is not None:
                 model.geom_matid[geom] = shell[of_tote[body]]
             elif not name:  # label and load
-                _repaint(model, rng, geom, textured=0.2) if rng.random() < 0.5 else None
+                if rng.random() < 0.5:
+                    _repaint(model, rng, geom, textured=0.2)
                 if rng.random() < 0.15:
                     model.geom_rgba[geom, 3] = 0.0
             continue
-        if body in robot:
+        if model.body_rootid[body] == robot_root:
             if robot_tint is not None:
                 model.geom_rgba[geom, :3] = np.clip(model.geom_rgba[geom, :3] * robot_tint + 0.01, 0.0, 1.0)
             continue

@@ -45,7 +45,7 @@ NETWORKS = ("corners", "finder")  # in the order in which they are trained
 SHARE_OF_TIME = {"corners": 0.65, "finder": 0.35}
 CHECK_EVERY_SHARD = 20  # one shard in so many is not trained on, for the curves
 CHECK_SAMPLES = 512
-NOTHING_PER_TOTE = 0.2  # crops of no tote for each of a tote: they teach presence only, which is learnt soonest
+NOTHING_PER_TOTE = 0.4  # crops of no tote for each of a tote: they teach presence only
 SAVE_PERIOD_S = 120.0
 CHECK_PERIOD_S = 180.0
 LOG_PERIOD_S = 30.0  # where the output is no terminal
@@ -134,12 +134,14 @@ class CornerTask:
         # Which corners are in sight or inside changes with half a turn; where either may be meant it is not learnt.
         told = (is_tote & ~batch["ambiguous"]).float()[:, None]
         judged = batch["presence"] >= 0
-        presence = functional.binary_cross_entropy_with_logits(tote[:, 0], batch["presence"].clamp(min=0).float(), reduction="none")
+        presence = functional.binary_cross_entropy_with_logits(
+            tote[:, 0], batch["presence"].clamp(min=0).float(), reduction="none"
+        )
         kind = functional.cross_entropy(tote[:, 1:], batch["kind"].clamp(min=0).long(), reduction="none")
         loss = (
             each.sum() / count
             + 0.3 * ((inside + visible) * told).sum() / (told.sum() * corners.shape[1]).clamp(min=1)
-            + 0.5 * (presence * judged).sum() / judged.sum().clamp(min=1)
+            + (presence * judged).sum() / judged.sum().clamp(min=1)
             + 0.3 * (kind * is_tote).sum() / is_tote.sum().clamp(min=1)
         )
         with torch.no_grad():
@@ -149,7 +151,9 @@ class CornerTask:
                        "kind_right": kinds.item()}  # fmt: skip
         return loss, figures
 
-    def _corner_loss(self, corners: Tensor, logits: Tensor, batch: dict[str, Tensor], turn: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _corner_loss(
+        self, corners: Tensor, logits: Tensor, batch: dict[str, Tensor], turn: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """(B,) loss and (B,) sum of distances of the corners in the crop, each in px, of labels turned by half or not."""
         truth, weight, visible = batch["corners"], batch["weight"], batch["visible"]  # (B, 8, 2), (B, 8), (B, 8)
         if turn is not None:
@@ -220,8 +224,8 @@ def finder_targets(boxes: np.ndarray, sure: np.ndarray) -> dict[str, np.ndarray]
     """What the finder shall say of totes in boxes (K, 4) px of its input.
 
     Returns:
-        `map` (h, w) with 1 at middles and less around them, `learnt` (h, w) 0 around those it may find or not, `box` (4, h, w) px and
-        `box_weight` (h, w).
+        `map` (h, w) with 1 at middles and less around them, `learnt` (h, w) 0 around those it may find or not, `box` (4, h, w) px
+        and `box_weight` (h, w).
     """
     height, width = FINDER_HEIGHT // FINDER_STRIDE, FINDER_WIDTH // FINDER_STRIDE
     target = np.zeros((height, width), np.float32)
@@ -343,8 +347,8 @@ class Run:
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all."""
         part = self.checkpoint.with_suffix(".part")
-        torch.save({"network": self._task.network.state_dict(), "optimiser": self._optimiser.state_dict(), "average": self._average,
-                    "progress": asdict(self.progress)}, part)  # fmt: skip
+        saved = {"network": self._task.network.state_dict(), "optimiser": self._optimiser.state_dict()}
+        torch.save(saved | {"average": self._average, "progress": asdict(self.progress)}, part)
         os.replace(part, self.checkpoint)
 
     def averaged_network(self) -> nn.Module:
@@ -389,7 +393,8 @@ class Run:
             if progress.trained_s - last_save > SAVE_PERIOD_S:
                 last_save = progress.trained_s
                 self.save()
-        self._note(recent)
+        if recent:
+            self._note(recent)
         self.save()
 
     def _step(self, batch: dict[str, Tensor], done: float) -> dict[str, float]:
@@ -413,7 +418,10 @@ class Run:
         rng = np.random.default_rng(0)
         indices = self._checks.epoch(rng)[:CHECK_SAMPLES]
         with torch.no_grad():
-            parts = [self._checks.loss(self._checks.batch(indices[i : i + 32], rng, vary=False))[1] for i in range(0, len(indices), 32)]
+            parts = [
+                self._checks.loss(self._checks.batch(indices[i : i + 32], rng, vary=False))[1]
+                for i in range(0, len(indices), 32)
+            ]
         point = {"trained_s": self.progress.trained_s, "steps": self.progress.steps}
         point |= {f"check_{name}": float(np.mean([part[name] for part in parts])) for name in parts[0]}
         if recent:
@@ -430,12 +438,12 @@ def draw_curve(curve: list[dict[str, float]], path: Path, *, title: str) -> None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    names = [name for name in curve[-1] if f"check_{name}" in curve[-1]]
+    names = [name.removeprefix("check_") for name in curve[-1] if name.startswith("check_")]
     figure, axes = pyplot.subplots(1, len(names), figsize=(4 * len(names), 3.2), squeeze=False)
     for axis, name in zip(axes[0], names):
         for key, style in ((name, "-"), (f"check_{name}", "o--")):
             points = [(p["trained_s"] / 60, p[key]) for p in curve if key in p]
-            axis.plot(*zip(*points), style, markersize=3, label="training" if style == "-" else "not trained on")
+            axis.plot(*np.array(points).reshape(-1, 2).T, style, markersize=3, label="training" if style == "-" else "not trained on")
         axis.set(title=f"{title}: {name}", xlabel="minutes")
         axis.grid(alpha=0.3)
     axes[0][0].legend()
@@ -499,7 +507,7 @@ def train(data: Path, out: Path, *, minutes: float, networks: tuple[str, ...] = 
             run.train()
         network = run.averaged_network()
         export_network(name, network, out, card={
-            "network": name, "parameters": parameter_count(network), "data_hash": digest, "images": len(training.frames),
+            "parameters": parameter_count(network), "data_hash": digest, "images": len(training.frames),
             "command": "python -m perception.training.train " + " ".join(_arguments(data, out, minutes, networks, seed)),
             "options": asdict(options), "steps": run.progress.steps, "torch": torch.__version__.split("+")[0],
             "not_trained_on": {k: v for k, v in run.progress.curve[-1].items() if k.startswith("check_")},
@@ -516,7 +524,9 @@ def main(arguments: list[str] | None = None) -> int:
     from rich.live import Live
     from rich.text import Text
 
-    parser = argparse.ArgumentParser(prog="python -m perception.training.train", description="Train the networks of perception.")
+    parser = argparse.ArgumentParser(
+        prog="python -m perception.training.train", description="Train the networks of perception."
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder of a data set, from perception.training.generate")
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, curves and models")
     parser.add_argument("--minutes", type=float, default=60.0, help="for all networks together")

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from perception.crops import CROP_HEIGHT, CROP_WIDTH, MARGIN, CropWindow, ImagePyramid, upright_angle, window_of_box, window_of_corners
+from perception.crops import (
+    CROP_HEIGHT,
+    CROP_WIDTH,
+    MARGIN,
+    CropWindow,
+    ImagePyramid,
+    upright_angle,
+    window_of_box,
+    window_of_corners,
+)
 
 MATRIX = np.array([[470.0, 0, 319.5], [0, 470.0, 179.5], [0, 0, 1]])
 SIZE = (640, 360)

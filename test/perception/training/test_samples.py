@@ -34,7 +34,9 @@ def prepared(image: np.ndarray) -> Prepared:
     kind = np.full((1, MOST_TOTES), -1)
     kind[0, 0] = 1
     data.frame_totes = FrameTotes(corners, kind, np.full((1, MOST_TOTES), 0.9))
-    data.crop_labels = CropLabels(CORNER_PIXELS[None], np.ones((1, CORNERS), bool), np.array([1]), np.array([0.9]), np.array([False]))
+    data.crop_labels = CropLabels(
+        CORNER_PIXELS[None], np.ones((1, CORNERS), bool), np.array([1]), np.array([0.9]), np.array([False])
+    )
     return data
 
 
@@ -55,6 +57,7 @@ def middle_of_spot(image: np.ndarray) -> np.ndarray:
 def test_corner_labels_follow_the_crop(corner, monkeypatch):
     monkeypatch.setattr("perception.training.samples.dirtied", lambda image, rng: image)
     monkeypatch.setattr("perception.training.samples._cover", lambda image, corners, rng: np.zeros(CORNERS, bool))
+    monkeypatch.setattr("perception.training.samples.PART_SHARE", 0.0)
     data = prepared(spotted(WIDE_WIDTH, WIDE_HEIGHT, corner))
     mirrored = set()
     for seed in range(12):
@@ -84,6 +87,15 @@ def test_crop_of_nothing_teaches_presence_only():
                                   np.array([0.0]), np.array([False]))  # fmt: skip
     sample = crop_sample(data, 0, np.random.default_rng(0))
     assert sample.presence == 0.0 and not sample.weight.any() and np.isfinite(sample.corners).all()
+
+
+def test_part_of_a_tote_is_no_tote(monkeypatch):
+    monkeypatch.setattr("perception.training.samples.PART_SHARE", 1.0)
+    data = prepared(spotted(WIDE_WIDTH, WIDE_HEIGHT, 0))
+    for seed in range(5):
+        sample = crop_sample(data, 0, np.random.default_rng(seed))
+        assert sample.presence == 0.0 and sample.kind == -1 and not sample.weight.any() and not sample.visible.any()
+    assert crop_sample(data, 0, np.random.default_rng(0), vary=False).presence == 1.0
 
 
 def test_dirt_keeps_shape_and_type_and_differs():
