@@ -290,7 +290,9 @@ class ToteDetector:
         )  # fmt: skip
 
 
-def evidence_of(likely: float, presence: float, pose: PointPose, deviations: np.ndarray, visible: np.ndarray, width: float) -> np.ndarray:
+def evidence_of(
+    likely: float, presence: float, pose: PointPose, deviations: np.ndarray, visible: np.ndarray, width: float
+) -> np.ndarray:
     """(6,) what tells a tote from something else, apart from the network's own say: how surely its pose is known.
 
     What the corner network takes for a tote and is none has corners all over the crop that fit no tote well.

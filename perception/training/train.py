@@ -443,7 +443,8 @@ def draw_curve(curve: list[dict[str, float]], path: Path, *, title: str) -> None
     for axis, name in zip(axes[0], names):
         for key, style in ((name, "-"), (f"check_{name}", "o--")):
             points = [(p["trained_s"] / 60, p[key]) for p in curve if key in p]
-            axis.plot(*np.array(points).reshape(-1, 2).T, style, markersize=3, label="training" if style == "-" else "not trained on")
+            label = "training" if style == "-" else "not trained on"
+            axis.plot(*np.array(points).reshape(-1, 2).T, style, markersize=3, label=label)
         axis.set(title=f"{title}: {name}", xlabel="minutes")
         axis.grid(alpha=0.3)
     axes[0][0].legend()
