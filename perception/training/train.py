@@ -15,9 +15,10 @@ import os
 import pickle
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -288,18 +289,20 @@ class Run:
     """One network's training, that can be stopped and gone on with.
 
     Args:
-        name: `finder` or `corners`.
-        training, checking: what was cut, to learn from and to check with.
+        name: of its files.
+        task: makes what is learnt from data and a device.
+        training, checking: data to learn from and to check with, as the task takes them.
         folder: of checkpoints.
         options: how.
     """
 
-    def __init__(self, name: str, training: Prepared, checking: Prepared, folder: Path, options: TrainingOptions) -> None:
+    def __init__(self, name: str, task: Callable[[Any, str], Task], training: Any, checking: Any, folder: Path,
+                 options: TrainingOptions) -> None:  # fmt: skip
         torch.manual_seed(options.seed)
         self.name, self.options, self.progress = name, options, Progress()
         self._folder = folder
-        self._task: Task = TASKS[name](training, options.device)
-        self._checks: Task = TASKS[name](checking, options.device)
+        self._task = task(training, options.device)
+        self._checks = task(checking, options.device)
         self._average = [p.detach().clone() for p in self._task.network.parameters()]
         decayed = [p for p in self._task.network.parameters() if p.ndim > 1]
         plain = [p for p in self._task.network.parameters() if p.ndim <= 1]
@@ -499,7 +502,7 @@ def train(data: Path, out: Path, *, minutes: float, networks: tuple[str, ...] = 
     digest = data_hash(data)
     for name in networks:
         options = TrainingOptions(minutes=minutes * shares[name], batch=BATCH[name], device=device, seed=seed)
-        run = Run(name, training, checking, out, options)
+        run = Run(name, TASKS[name], training, checking, out, options)
         if not (resume and run.resume()) and name == "finder" and (out / "corners.pt").exists():
             run.start_from(out / "corners.pt")
         if on_progress is not None:

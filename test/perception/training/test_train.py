@@ -17,6 +17,7 @@ from perception.training.generate import generate  # noqa: E402
 from perception.training.networks import CornerNet, CornerNetForExport, Finder  # noqa: E402
 from perception.training.samples import Prepared, prepare  # noqa: E402
 from perception.training.train import (  # noqa: E402
+    TASKS,
     CornerTask,
     Run,
     TrainingOptions,
@@ -65,11 +66,11 @@ def test_finder_targets_have_one_peak_a_tote_and_boxes_that_lead_back():
 
 @pytest.mark.parametrize("name", ["finder", "corners"])
 def test_learns_and_goes_on_after_a_stop(name, cut, tmp_path):
-    run = Run(name, cut, cut, tmp_path, options(4.0))
+    run = Run(name, TASKS[name], cut, cut, tmp_path, options(4.0))
     seen = []
     run.train(lambda progress, figures: seen.append(figures["loss"]))
     assert run.progress.curve and np.isfinite(run.progress.curve[-1]["check_loss"])
-    again = Run(name, cut, cut, tmp_path, options(6.0))
+    again = Run(name, TASKS[name], cut, cut, tmp_path, options(6.0))
     assert again.resume() and again.progress.steps == run.progress.steps
     before = [p.clone() for p in again.averaged_network().parameters()]
     for old, new in zip(run.averaged_network().parameters(), before):
@@ -80,7 +81,7 @@ def test_learns_and_goes_on_after_a_stop(name, cut, tmp_path):
 
 
 def test_damaged_checkpoint_is_refused(cut, tmp_path):
-    run = Run("corners", cut, cut, tmp_path, options(0.1))
+    run = Run("corners", TASKS["corners"], cut, cut, tmp_path, options(0.1))
     assert not run.resume()
     (tmp_path / "corners.pt").write_bytes(b"no checkpoint")
     with pytest.raises(PerceptionError, match="corners.pt cannot be resumed"):
