@@ -3,7 +3,8 @@
 Where a surface is, is known to some centimetres from the factory file and from where the robot believes itself to be. Its
 edges are projected into the image; around points along them, strips of the image are cut out across the edge and given to
 a network, which says for each strip where in it the edge runs, how surely, or that it is not in sight. A least-squares fit
-moves the surface (x, y, height, heading; it is level) until its edges run there. Two rounds: a wide one, then a narrow one.
+moves the surface (x, y, height, heading; it is level) until its edges run there. The first round shows as much as the surface
+may be off, each further one less.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from perception.network_file import open_network
 
 NETWORK = "station_edges"
 BINS, ACROSS = 48, 16  # of a strip: across the edge, and along it
-WIDE, NARROW = 30.0, 9.0  # px to either side that a strip shows
+REACHES = (120.0, 60.0, 30.0, 9.0)  # px to either side that a strip shows, round by round
+SEARCHED = 2.0  # deviations of where an edge is expected that the first round shows
 POINTS = 10  # along each edge, at most
 SPACING = 0.05  # m between them, at least
 NEAREST = 0.15  # m before the camera, nearer than which no point of an edge is used
@@ -189,7 +191,7 @@ class EdgeFinder:
             PerceptionError: the network fails.
         """
         pose, information = expected_pose, np.zeros((4, 4))
-        for reach in (WIDE, NARROW):
+        for reach in self._reaches(edges, pose, camera, prior):
             expected = expected_points(edges, pose, camera, margin=2.0)
             if len(expected.points) < FEWEST:
                 return None
@@ -206,6 +208,16 @@ class EdgeFinder:
         covariance = np.linalg.inv(information + np.diag(1.0 / UNKNOWN**2))
         return SurfaceSighting(name, frame.camera, frame.stamp_s, pose, _in_camera_axes(covariance, pose),
                                NETWORK_WHITE_SHARE)  # fmt: skip
+
+    @staticmethod
+    def _reaches(edges: list[Edge], pose: np.ndarray, camera: CameraModel, prior: np.ndarray) -> tuple[float, ...]:
+        """The rounds' reaches: the first wide enough for how badly the surface's place is known, and at least two."""
+        expected = expected_points(edges, pose, camera, margin=2.0)
+        if not len(expected.points):
+            return REACHES[-2:]
+        spread = float(np.median(np.sqrt((rows_of(expected, pose, camera) ** 2) @ np.asarray(prior) ** 2)))
+        first = next((k for k in range(len(REACHES) - 1, -1, -1) if REACHES[k] >= SEARCHED * spread), 0)
+        return REACHES[min(first, len(REACHES) - 2) :]
 
     def read(self, strips: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What the network says of strips (N, BINS, ACROSS, 3): offsets of the edges (N,) px to the outside, their

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
 from humanoid_control.ros.environment import check_domain, prepare_environment
+
+ENDING_S = 0.5  # from an error that a signal caused to when ROS has ended
 
 
 def run_node(make_node: Callable[[], Any], *, make_executor: Callable[[], Any] | None = None) -> int:
@@ -52,9 +55,13 @@ def _spin(executor: Any) -> None:
     try:
         executor.spin()
     except RuntimeError:
-        # A signal ends ROS in a thread of its own; the executor may be just about to wait, and finds nothing to wait on.
-        if rclpy.ok():
-            raise
+        # A signal ends ROS in a thread of its own; the executor may be just about to wait, and finds nothing to wait on, or
+        # may be taking a message, which fails a moment before ROS has ended.
+        patience_s = time.monotonic() + ENDING_S
+        while rclpy.ok():
+            if time.monotonic() > patience_s:
+                raise
+            time.sleep(0.01)
 
 
 def _start_ros() -> None:

@@ -98,7 +98,7 @@ def test_hands_follow_targets_in_odom_and_come_back(model):
     run.follow(2.0, frame="odom", hand_poses=poses, hand_active=np.ones(2, bool))
     assert run.loop.status().hand_errors.max() < 0.02
     run.follow(1.5)
-    arms = run.robot.data.qpos[run.robot._positions][15:]
+    arms = run.robot.data.qpos[run.robot._joints[15:, 0]]
     assert np.abs(arms - standing_posture(model)[15:]).max() < 0.25
 
 
