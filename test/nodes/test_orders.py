@@ -1,5 +1,7 @@
 """Orders through the whole graph: refused with a reason, cancelled, and what happens when a node dies in mid-walk."""
 
+import time
+
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
@@ -63,12 +65,16 @@ def pelvis_height(graph):
     return graph.newest[topics.SIMULATION_STATE.name].qpos[2]
 
 
-def has_come_to_stand(graph):
-    """Whether it stands upright, where it stood a second ago."""
-    before = np.array(graph.newest[topics.SIMULATION_STATE.name].qpos[:2])
-    graph.spin(1.5)
-    moved = np.linalg.norm(graph.newest[topics.SIMULATION_STATE.name].qpos[:2] - before)
-    return moved < 0.03 and pelvis_height(graph) > 0.6
+def assert_comes_to_stand(graph, within_s=8.0):
+    """It has stood upright in one place for a second and a half before the time is up; the step under way ends first."""
+    until = time.monotonic() + within_s
+    moved = np.inf
+    while moved > 0.03:
+        assert time.monotonic() < until, f"moved {moved:.3f} m in the last 1.5 s"
+        before = np.array(graph.newest[topics.SIMULATION_STATE.name].qpos[:2])
+        graph.spin(1.5)
+        moved = np.linalg.norm(graph.newest[topics.SIMULATION_STATE.name].qpos[:2] - before)
+    assert pelvis_height(graph) > 0.6
 
 
 @pytest.mark.parametrize(("changes", "words"), [
@@ -94,7 +100,7 @@ def test_an_order_is_fed_back_and_cancelled_and_others_must_wait(ready):
     reply = ready.ask(handle.get_result_async(), 20.0)
     assert reply.status == GoalStatus.STATUS_CANCELED
     assert (reply.result.success, reply.result.reason) == (False, "cancelled")
-    assert has_come_to_stand(ready)
+    assert_comes_to_stand(ready)
     assert mode(ready) in ("standing", "holding")
     assert reason_against(ready) == ""  # it had not touched the tote
 
@@ -107,7 +113,7 @@ def test_policy_killed_in_mid_walk_leaves_the_robot_standing_with_a_reason(ready
     assert reply.result.reason == "policy_lost" and "policy_node" in reply.result.detail
     status = ready.newest[topics.CONTROL_STATUS.name]
     assert status.mode == "holding" and "old" in status.reason
-    assert has_come_to_stand(ready)
+    assert_comes_to_stand(ready)
     assert "policy_lost" in ready.diagnostics["mission_node"][1]
     assert "holding" in ready.diagnostics["control_node"][1]
     assert "policy_node" in reason_against(ready)
@@ -118,6 +124,6 @@ def test_mission_killed_in_mid_walk_leaves_the_robot_standing_with_a_reason(read
     ready.kill("mission_node")
     ready.wait_until(lambda: mode(ready) == "holding", 10.0, "it does not hold")
     assert "old" in ready.newest[topics.CONTROL_STATUS.name].reason
-    assert has_come_to_stand(ready)
+    assert_comes_to_stand(ready)
     ready.wait_until(lambda: "mission has been silent" in ready.diagnostics["policy_node"][1], 5.0)
     assert "mission has been silent" in ready.newest[topics.POLICY_STATUS.name].problem
