@@ -185,13 +185,13 @@ class SceneCamera:
                 paint(model, rng, self._look, factory)
             for camera in rng.permutation(len(CAMERAS)):
                 keep_empty = rng.random() < EMPTY_SHARE
-                views = self._views(world, data, CAMERAS[camera], posture.held)
+                views = tote_views(world, data, CAMERAS[camera], held=posture.held[0] if posture.held else None)
                 if not views and not keep_empty:
                     continue
                 if renderer is None:
                     renderer = self._renderer(model, pretty)
                 depth = renderer.depth(data, CAMERAS[camera], width=WIDTH, height=HEIGHT)
-                labels = [label for view in views if (label := _measure(view, depth)) is not None]
+                labels = [label for view in views if (label := tote_label(view, depth)) is not None]
                 if views and not labels and not keep_empty:
                     continue
                 rgb = renderer.rgb(data, CAMERAS[camera], width=WIDTH, height=HEIGHT)
@@ -228,29 +228,35 @@ class SceneCamera:
             free.qpos[:3] = pose[:3, 3]
             mujoco.mju_mat2Quat(free.qpos[3:], np.ascontiguousarray(pose[:3, :3]).ravel())
 
-    @staticmethod
-    def _views(world: FactoryWorld, data: mujoco.MjData, camera: str, held) -> list[dict]:
-        """What could be seen of each tote, were nothing in the way."""
-        matrix = camera_matrix(world.model, camera, width=WIDTH, height=HEIGHT)
-        view = data.camera(camera)
-        camera_from_map = np.eye(4)
-        camera_from_map[:3, :3] = (view.xmat.reshape(3, 3) * (1, -1, -1)).T
-        camera_from_map[:3, 3] = -camera_from_map[:3, :3] @ view.xpos
-        views = []
-        for name in world.tote_bodies:
-            carrier = world.factory.tote(name).carrier
-            pose = canonical(camera_from_map @ world.tote_pose(data, name))
-            middle = pose[:3, 3] + pose[:3, 2] * carrier.height / 2
-            if middle[2] < 0.1 or np.linalg.norm(middle) > MAX_DISTANCE:
-                continue
-            points = tote_corners(carrier) @ pose[:3, :3].T + pose[:3, 3]
-            corners = _projected(points, matrix)
-            framed = _in_image(corners)
-            if framed.sum() < 2:
-                continue
-            views.append({"name": name, "pose": pose, "carrier": carrier, "points": points, "corners": corners,
-                          "framed": framed, "matrix": matrix, "held": held is not None and held[0] == name})  # fmt: skip
-        return views
+
+def tote_views(world: FactoryWorld, data: mujoco.MjData, camera: str, *, held: str | None = None) -> list[dict]:
+    """What could be seen of each tote, were nothing in the way.
+
+    Args:
+        world, data: of the scene.
+        camera: its name.
+        held: name of the tote in the robot's hands, if any.
+    """
+    matrix = camera_matrix(world.model, camera, width=WIDTH, height=HEIGHT)
+    view = data.camera(camera)
+    camera_from_map = np.eye(4)
+    camera_from_map[:3, :3] = (view.xmat.reshape(3, 3) * (1, -1, -1)).T
+    camera_from_map[:3, 3] = -camera_from_map[:3, :3] @ view.xpos
+    views = []
+    for name in world.tote_bodies:
+        carrier = world.factory.tote(name).carrier
+        pose = canonical(camera_from_map @ world.tote_pose(data, name))
+        middle = pose[:3, 3] + pose[:3, 2] * carrier.height / 2
+        if middle[2] < 0.1 or np.linalg.norm(middle) > MAX_DISTANCE:
+            continue
+        points = tote_corners(carrier) @ pose[:3, :3].T + pose[:3, 3]
+        corners = _projected(points, matrix)
+        framed = _in_image(corners)
+        if framed.sum() < 2:
+            continue
+        views.append({"name": name, "pose": pose, "carrier": carrier, "points": points, "corners": corners,
+                      "framed": framed, "matrix": matrix, "held": held == name})  # fmt: skip
+    return views
 
 
 def _projected(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -279,8 +285,13 @@ def _in_sight(points: np.ndarray, pixels: np.ndarray, depth: np.ndarray) -> np.n
     return framed & (farthest >= points[:, 2] - tolerance)
 
 
-def _measure(view: dict, depth: np.ndarray) -> dict | None:
-    """The label of one tote, or None if it is too small or hidden altogether."""
+def tote_label(view: dict, depth: np.ndarray) -> dict | None:
+    """The label of one tote, as `ToteLabels` has it, or None if it is too small or hidden altogether.
+
+    Args:
+        view: from `tote_views`.
+        depth: (H, W) m of the same image.
+    """
     corners = view["corners"]
     known = corners[~np.isnan(corners).any(axis=1)]
     if np.ptp(known, axis=0).max() < MIN_SIZE:

@@ -90,9 +90,10 @@ def draw_scene(robot_spec: mujoco.MjSpec, rng: np.random.Generator, look: Look) 
     )  # fmt: skip
     spec = robot_with_errors(robot_spec, episode)
     add_factory(spec, episode)
-    _add_looks(spec, rng)
+    add_materials(spec, rng)
+    _add_things(spec, rng)
     model = spec.compile()
-    _fill_textures(model, rng, look)
+    fill_textures(model, rng, look)
     paint(model, rng, look, factory)
     return Scene(episode, model)
 
@@ -248,8 +249,8 @@ def tote_colour(rng: np.random.Generator, look: Look) -> tuple[float, float, flo
     return colorsys.hsv_to_rgb(rng.uniform(low, high), rng.uniform(0.35, 1.0), rng.uniform(0.2, 1.0))
 
 
-def _add_looks(spec: mujoco.MjSpec, rng: np.random.Generator) -> None:
-    """Adds textures (filled later), materials, lamps, walls, and things that are no totes."""
+def add_materials(spec: mujoco.MjSpec, rng: np.random.Generator) -> None:
+    """Adds what `paint` paints with: textures, which `fill_textures` fills once the scene is compiled, materials, and lamps."""
     for index in range(TEXTURES):
         flat = index < TEXTURES // 2
         spec.add_texture(
@@ -272,6 +273,10 @@ def _add_looks(spec: mujoco.MjSpec, rng: np.random.Generator) -> None:
             diffuse=rng.uniform(0.1, 0.7) * _tint(rng), specular=[float(rng.uniform(0.0, 0.4))] * 3,
             castshadow=bool(rng.random() < 0.5), active=bool(rng.random() < 0.5),
         )  # fmt: skip
+
+
+def _add_things(spec: mujoco.MjSpec, rng: np.random.Generator) -> None:
+    """Adds walls, and things that are no totes."""
     for index in range(WALLS):
         if rng.random() < 0.6:
             bearing, distance = index * math.pi / 2 + rng.normal(0.0, 0.2), rng.uniform(2.2, 7.0)
@@ -310,7 +315,8 @@ def _tint(rng: np.random.Generator) -> np.ndarray:
     return np.clip(1.0 + rng.normal(0.0, 0.12, 3), 0.6, 1.4)
 
 
-def _fill_textures(model: mujoco.MjModel, rng: np.random.Generator, look: Look) -> None:
+def fill_textures(model: mujoco.MjModel, rng: np.random.Generator, look: Look) -> None:
+    """Draws the textures of `add_materials` in a compiled scene."""
     for index in range(model.ntex):
         if not model.texture(index).name.startswith("texture"):
             continue
