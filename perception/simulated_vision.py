@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -10,6 +11,7 @@ from humanoid_control.mission.factory import Factory
 from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW
 from humanoid_control.simulation.simulated_factory import SimulatedFactory
 from humanoid_control.types import BaseEstimate, RobotState
+from perception.camera_model import CameraModel
 from perception.camera_rig import CameraRig
 from perception.poses import PoseSet
 from perception.simulated_cameras import SimulatedCameras
@@ -44,11 +46,7 @@ class SimulatedVision:
         """
         self._cameras = _shared_cameras()
         models = self._cameras.use(floor.scene, floor.robot.data, floor.episode.stream("images"))
-        errors = floor.episode.stream("calibration").normal(size=(len(models), 6)) * LEFT_BY_CALIBRATION
-        mounting = {name: true_mounting(floor.episode, name) + error for name, error in zip(models, errors)}
-        covariance = dict.fromkeys(models, np.diag(LEFT_BY_CALIBRATION**2))
-        rig = CameraRig(floor.robot.model, models, mounting=mounting, mounting_covariance=covariance)
-        self.vision = VisionPoses(rung, factory, rig)
+        self.vision = VisionPoses(rung, factory, calibrated_rig(floor, models))
 
     @property
     def health(self) -> VisionHealth:
@@ -63,6 +61,19 @@ class SimulatedVision:
     def read(self) -> PoseSet:
         """See `PoseSource.read`."""
         return self.vision.read()
+
+
+def calibrated_rig(floor: SimulatedFactory, models: Mapping[str, CameraModel]) -> CameraRig:
+    """The cameras of an episode as the robot knows them: calibrated, with the error that is left drawn from the episode.
+
+    Args:
+        floor: the running simulation.
+        models: intrinsics by camera.
+    """
+    errors = floor.episode.stream("calibration").normal(size=(len(models), 6)) * LEFT_BY_CALIBRATION
+    mounting = {name: true_mounting(floor.episode, name) + error for name, error in zip(models, errors)}
+    covariance = dict.fromkeys(models, np.diag(LEFT_BY_CALIBRATION**2))
+    return CameraRig(floor.robot.model, models, mounting=mounting, mounting_covariance=covariance)
 
 
 @cache

@@ -76,6 +76,7 @@ class VisionPoses:
     Attributes:
         is_privileged: false: nothing but images, joint states and the base's estimate go in.
         health: of cameras and computing.
+        sightings: the totes that the newest usable image showed, before anything is made of them.
     """
 
     is_privileged = False
@@ -107,6 +108,7 @@ class VisionPoses:
         self._latest = LatestSightings(factory, rig) if rung == DETECTOR else None
         self._states = StateBuffer()
         self.health = VisionHealth({name: CameraHealth() for name in rig.cameras})
+        self.sightings: tuple[ToteSighting, ...] = ()
 
     def update(self, state: RobotState, estimate: BaseEstimate) -> None:
         """Takes one state of the robot in; several a camera period, so that images find theirs."""
@@ -176,6 +178,7 @@ class VisionPoses:
         self._localiser.take([one for one in surfaces if one is not None], self._states)
         self._tracker.expect(self._localiser.odom_from_map, self._localiser.covariance)
         known = [one for one in totes if one is not None]
+        self.sightings = tuple(known)
         self._tracker.take(known, self._states)
         if self._latest is not None:
             self._latest.take(known, at, self._tracker.tracks)

@@ -15,7 +15,7 @@ from humanoid_control.control_loop import ControlLoop
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
 from humanoid_control.mission.factory import Factory
 from humanoid_control.robot_model import RobotModel
-from humanoid_control.simulation.episode import draw_episode
+from humanoid_control.simulation.episode import Episode, draw_episode
 from humanoid_control.simulation.judge import Verdict
 from humanoid_control.simulation.simulated_factory import SimulatedFactory
 from perception.oracle import OraclePoses
@@ -91,6 +91,7 @@ def pose_source(rung: str, floor: SimulatedFactory, factory: Factory) -> PoseSou
 def run_episode(
     model: RobotModel, factory: Factory, seed: int, *, policy: Policy, poses: str = "oracle",
     on_tick: Callable[[SimulatedFactory, ControlLoop, PolicyOutput | None], None] | None = None,
+    build: Callable[[RobotModel, Episode], SimulatedFactory] | None = None,
 ) -> EpisodeResult:  # fmt: skip
     """Carries out a factory's orders in the episode of a seed.
 
@@ -101,8 +102,10 @@ def run_episode(
         policy: what decides; reset for each order.
         poses: rung of perception.
         on_tick: called after each control tick, for videos and logs.
+        build: makes the episode's simulation, where it is to look otherwise.
     """
-    floor = SimulatedFactory(model, draw_episode(factory, seed), tags=poses == "fiducial")
+    episode = draw_episode(factory, seed)
+    floor = SimulatedFactory(model, episode, tags=poses == "fiducial") if build is None else build(model, episode)
     robot, result = floor.robot, EpisodeResult(seed)
     source = pose_source(poses, floor, factory)
     loop = ControlLoop(robot)
