@@ -152,7 +152,7 @@ def _row(shard: Shard, label: int, left: list[Detection]) -> dict:
            "framed_share": float(totes.framed_share[label]), "found": False, "position_error": np.nan, "angle_error": np.nan,
            "nees": np.nan, "kind_right": False, "score": 0.0, "corner_errors": np.full((CORNERS, 2), np.nan),
            "corner_visible": np.zeros(CORNERS, bool)}  # fmt: skip
-    gaps = [_gap(d, truth) for d in left]
+    gaps = [match_distance(d.camera_from_tote, truth) for d in left]
     if not gaps or min(gaps) > 1.0:
         return row
     detection = left.pop(int(np.argmin(gaps)))
@@ -169,11 +169,16 @@ def _row(shard: Shard, label: int, left: list[Detection]) -> dict:
     return row
 
 
-def _gap(detection: Detection, truth: np.ndarray) -> float:
-    """Distance over the one within which a detection is of a tote: sideways as little as along the line of sight much."""
+def match_distance(camera_from_tote: np.ndarray, truth: np.ndarray) -> float:
+    """Distance over the one within which a detection is of a tote: sideways as little as along the line of sight much.
+
+    Args:
+        camera_from_tote: (4, 4), as detected.
+        truth: (4, 4), of the tote it might be of.
+    """
     sight = truth[:3, 3]
     distance = np.linalg.norm(sight)
-    off = detection.camera_from_tote[:3, 3] - sight
+    off = camera_from_tote[:3, 3] - sight
     along = abs(off @ sight) / distance
     across = np.linalg.norm(off - sight * (off @ sight) / distance**2)
     return max(along / max(MATCH_DISTANCE, 0.4 * distance), across / max(0.1, 0.12 * distance))
