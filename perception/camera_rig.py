@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,20 +32,20 @@ class CameraRig:
 
     Attributes:
         model: the robot's.
-        cameras: intrinsics by name.
+        cameras: intrinsics by name; None where they are not known yet.
         mounting: (6,) mounting error by camera; all cameras are in it.
         mounting_covariance: (6, 6) of it by camera: an error that all images of a camera share.
     """
 
     def __init__(
-        self, model: RobotModel, cameras: Mapping[str, CameraModel], *, mounting: Mapping[str, np.ndarray] | None = None,
+        self, model: RobotModel, cameras: Mapping[str, CameraModel | None], *, mounting: Mapping[str, np.ndarray] | None = None,
         mounting_covariance: Mapping[str, np.ndarray] | None = None,
     ) -> None:  # fmt: skip
         """Finds the cameras on the robot.
 
         Args:
             model: the robot's; each camera is its frame `<name>_optical`.
-            cameras: intrinsics by name.
+            cameras: intrinsics by name; None where they will be known by `set_intrinsics`.
             mounting: (6,) estimated mounting errors by camera; those missing are 0.
             mounting_covariance: (6, 6) by camera; those missing are what is usual without calibration.
 
@@ -57,6 +58,7 @@ class CameraRig:
         self.mounting_covariance = {name: np.diag(UNCALIBRATED**2) for name in self.cameras}
         self._corrections = {}
         pinocchio_model = model.pinocchio_model
+        self._lock = threading.Lock()  # of the data that kinematics are computed in
         self._data = pinocchio_model.createData()
         self._configuration = pin.neutral(pinocchio_model)
         for name in self.cameras:
@@ -65,6 +67,15 @@ class CameraRig:
             self._corrections[name] = np.eye(4)
         for name, error in (mounting or {}).items():
             self.set_mounting(name, error, covariance=(mounting_covariance or {}).get(name))
+
+    def set_intrinsics(self, name: str, camera: CameraModel | None) -> None:
+        """Takes over a camera's intrinsics, or that they are not known.
+
+        Raises:
+            ConfigurationError: there is no such camera.
+        """
+        self._check(name)
+        self.cameras[name] = camera
 
     def set_mounting(self, name: str, error: np.ndarray, *, covariance: np.ndarray | None = None) -> None:
         """Takes over a camera's mounting error (6,) and, where it is known, its covariance (6, 6).
@@ -100,10 +111,10 @@ class CameraRig:
         model = self.model.pinocchio_model
         if not model.existFrame(frame):
             raise ConfigurationError(f"the robot's URDF has no frame '{frame}'")
-        self._configuration[7:] = joint_positions
-        pin.forwardKinematics(model, self._data, self._configuration)
-        placement = pin.updateFramePlacement(model, self._data, model.getFrameId(frame))
-        return placement.homogeneous
+        with self._lock:
+            self._configuration[7:] = joint_positions
+            pin.forwardKinematics(model, self._data, self._configuration)
+            return pin.updateFramePlacement(model, self._data, model.getFrameId(frame)).homogeneous.copy()
 
     def up_in_camera(self, name: str, joint_positions: np.ndarray, odom_from_base: np.ndarray) -> np.ndarray:
         """Returns the (3,) unit vector against gravity in a camera's optical frame.
@@ -146,7 +157,7 @@ class RobotSnapshot:
 
 
 class StateBuffer:
-    """The robot's last states, so that an image is read with the posture of its own time.
+    """The robot's last states, so that an image is read with the posture of its own time; for any number of threads.
 
     Args:
         length_s: how far it reaches back.
@@ -157,6 +168,7 @@ class StateBuffer:
         self._length_s = length_s
         self._max_gap_s = max_gap_s
         self._snapshots: deque[RobotSnapshot] = deque()
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._snapshots)
@@ -168,25 +180,32 @@ class StateBuffer:
         Raises:
             PerceptionError: there is none yet.
         """
-        if not self._snapshots:
-            raise PerceptionError("no state of the robot has come yet")
-        return self._snapshots[-1]
+        with self._lock:
+            if not self._snapshots:
+                raise PerceptionError("no state of the robot has come yet")
+            return self._snapshots[-1]
+
+    def clear(self) -> None:
+        """Forgets all of them."""
+        with self._lock:
+            self._snapshots.clear()
 
     def add(self, state: RobotState, estimate: BaseEstimate) -> None:
         """Takes one measured state and the base estimate made of it.
 
         A stamp older than the newest begins anew: the robot's clock was set back.
         """
-        if self._snapshots and state.stamp_s <= self._snapshots[-1].stamp_s:
-            if state.stamp_s == self._snapshots[-1].stamp_s:
-                return
-            self._snapshots.clear()
         odom_from_base = from_pose(np.concatenate([estimate.position, estimate.orientation]))
-        self._snapshots.append(RobotSnapshot(
-            state.stamp_s, state.joint_positions.copy(), odom_from_base, state.gripper_openings.copy(),
-            state.gripper_forces.copy()))  # fmt: skip
-        while self._snapshots[0].stamp_s < state.stamp_s - self._length_s:
-            self._snapshots.popleft()
+        snapshot = RobotSnapshot(state.stamp_s, state.joint_positions.copy(), odom_from_base, state.gripper_openings.copy(),
+                                 state.gripper_forces.copy())  # fmt: skip
+        with self._lock:
+            if self._snapshots and state.stamp_s <= self._snapshots[-1].stamp_s:
+                if state.stamp_s == self._snapshots[-1].stamp_s:
+                    return
+                self._snapshots.clear()
+            self._snapshots.append(snapshot)
+            while self._snapshots[0].stamp_s < state.stamp_s - self._length_s:
+                self._snapshots.popleft()
 
     def at(self, stamp_s: float) -> RobotSnapshot:
         """Returns the state at an image's time.
@@ -194,16 +213,16 @@ class StateBuffer:
         Raises:
             PerceptionError: that time is not covered.
         """
-        newest = self.newest
-        oldest = self._snapshots[0]
-        if not oldest.stamp_s <= stamp_s <= newest.stamp_s:
-            raise PerceptionError(f"no state of the robot for {stamp_s:.3f} s: states reach from {oldest.stamp_s:.3f} to "
-                                  f"{newest.stamp_s:.3f} s")  # fmt: skip
-        index = bisect.bisect_left(self._snapshots, stamp_s, key=lambda snapshot: snapshot.stamp_s)
-        after = self._snapshots[index]
+        with self._lock:
+            newest = self.newest
+            oldest = self._snapshots[0]
+            if not oldest.stamp_s <= stamp_s <= newest.stamp_s:
+                raise PerceptionError(f"no state of the robot for {stamp_s:.3f} s: states reach from {oldest.stamp_s:.3f} to "
+                                      f"{newest.stamp_s:.3f} s")  # fmt: skip
+            index = bisect.bisect_left(self._snapshots, stamp_s, key=lambda snapshot: snapshot.stamp_s)
+            after, before = self._snapshots[index], self._snapshots[max(index - 1, 0)]
         if after.stamp_s == stamp_s:
             return after
-        before = self._snapshots[index - 1]
         gap_s = after.stamp_s - before.stamp_s
         if gap_s > self._max_gap_s:
             raise PerceptionError(f"no state of the robot for {stamp_s:.3f} s: there is none between {before.stamp_s:.3f} and "

@@ -23,11 +23,13 @@ class CameraFrame:
         camera: its name, as in `topics.CAMERAS`.
         stamp_s: when it was exposed, on the robot's clock.
         rgb: (H, W, 3) uint8.
+        encoding: as its message names it.
     """
 
     camera: str
     stamp_s: float
     rgb: np.ndarray
+    encoding: str = ENCODING
 
 
 class FrameCheck:

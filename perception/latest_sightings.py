@@ -10,9 +10,12 @@ from humanoid_control.mission.factory import Factory
 from humanoid_control.transforms import inverse
 from perception.camera_rig import CameraRig, RobotSnapshot
 from perception.poses import ObjectPose
+from perception.tracking import odometry_drift
 from perception.tracking.sighting import ToteSighting
 from perception.tracking.tote_track import ToteTrack
 
+STANDING_NOISE = np.array([3e-4, 3e-4, 3e-4, 5e-4]) ** 2  # m^2/s and rad^2/s
+ROWS = [0, 1, 2, 5]  # x, y, z and yaw
 FARTHEST = 0.30  # m from where a tote should be to a sighting that is given its name
 
 
@@ -26,7 +29,26 @@ class LatestSightings:
 
     def __init__(self, factory: Factory, rig: CameraRig) -> None:
         self._factory, self._rig = factory, rig
+        self.forget()
+
+    def forget(self) -> None:
+        """Begins anew."""
         self._seen: dict[str, tuple[float, np.ndarray, np.ndarray]] = {}  # stamp, odom_from_tote, covariance in `odom`
+        self._last: RobotSnapshot | None = None
+
+    def advance(self, at: RobotSnapshot) -> None:
+        """Grows less sure of what was seen, by the time that has passed and by what odometry lost on the way."""
+        before, self._last = self._last, at
+        if before is None or at.stamp_s <= before.stamp_s:
+            return
+        length = odometry_drift.walked(before, at)
+        for name, (stamp_s, pose, covariance) in self._seen.items():
+            noise = (at.stamp_s - before.stamp_s) * np.diag(STANDING_NOISE)
+            if length:
+                noise = noise + odometry_drift.drift(length, pose[:2, 3] - at.odom_from_base[:2, 3])
+            grown = covariance.copy()
+            grown[np.ix_(ROWS, ROWS)] += noise
+            self._seen[name] = stamp_s, pose, grown
 
     def take(self, sightings: Sequence[ToteSighting], at: RobotSnapshot, tracks: Mapping[str, ToteTrack]) -> None:
         """Takes in one image's sightings.

@@ -3,10 +3,13 @@
 Images come late: each is read with the posture that the robot had when it was taken, and what it shows is kept in `odom`.
 Images that cannot be used are left out and named. What no camera has seen yet is told where the factory's file has it,
 with a covariance that says so.
+
+Looking may be done in another thread than the rest: it takes long, and holds up nobody who updates or reads meanwhile.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +21,7 @@ from humanoid_control.errors import ConfigurationError
 from humanoid_control.mission.factory import Factory
 from humanoid_control.transforms import inverse
 from humanoid_control.types import BaseEstimate, RobotState
+from perception.camera_model import CameraModel
 from perception.camera_rig import CameraRig, RobotSnapshot, StateBuffer
 from perception.detector import ToteDetector
 from perception.edges import EdgeFinder, surface_edges
@@ -44,11 +48,13 @@ class CameraHealth:
     Attributes:
         stamp_s: of its newest usable image; -inf before.
         problem: why its newest image could not be used; empty if it could.
+        last_problem: why an image could not be used the last time that one could not.
         used, refused: images so far.
     """
 
     stamp_s: float = -np.inf
     problem: str = ""
+    last_problem: str = ""
     used: int = 0
     refused: int = 0
 
@@ -60,10 +66,18 @@ class VisionHealth:
     Attributes:
         cameras: by name.
         seconds: of computing that the newest image took.
+        restarts: how often everything began anew, because the robot's clock went back.
     """
 
     cameras: dict[str, CameraHealth] = field(default_factory=dict)
     seconds: float = 0.0
+    restarts: int = 0
+
+    def refuse(self, camera: str, problem: str) -> None:
+        """Notes that an image could not be used."""
+        health = self.cameras.setdefault(camera, CameraHealth())
+        health.problem = health.last_problem = problem
+        health.refused += 1
 
     def lost(self, now_s: float) -> tuple[str, ...]:
         """Cameras without a usable image for too long."""
@@ -87,7 +101,8 @@ class VisionPoses:
         Args:
             rung: one of `RUNGS`.
             factory: as in its file: what there is, and where it should be.
-            rig: the cameras, with their mounting as calibrated.
+            rig: the cameras, with their mounting as calibrated; those whose intrinsics are None are given them by
+                `set_camera`.
             models: folder of the networks; by default the shipped ones.
 
         Raises:
@@ -102,18 +117,60 @@ class VisionPoses:
         self._finder = EdgeFinder(models) if rung != FIDUCIAL else None
         self._edges = {surface_name(station.name, shelf): surface_edges(station, shelf)
                        for station in factory.stations for shelf in range(len(station.surfaces))}  # fmt: skip
-        self._checks = {name: FrameCheck(camera) for name, camera in rig.cameras.items()}
+        self._checks = {name: FrameCheck(camera) for name, camera in rig.cameras.items() if camera is not None}
         self._localiser = Localiser(factory, rig)
         self._tracker = ToteTracker(factory, rig)
         self._latest = LatestSightings(factory, rig) if rung == DETECTOR else None
         self._states = StateBuffer()
+        self._lock = threading.RLock()  # of all that updating, reading and what was seen change
         self.health = VisionHealth({name: CameraHealth() for name in rig.cameras})
         self.sightings: tuple[ToteSighting, ...] = ()
 
     def update(self, state: RobotState, estimate: BaseEstimate) -> None:
         """Takes one state of the robot in; several a camera period, so that images find theirs."""
-        self._states.add(state, estimate)
-        self._advance()
+        with self._lock:
+            if len(self._states) and state.stamp_s < self._states.newest.stamp_s:
+                self.forget()
+            self._states.add(state, estimate)
+            self._advance()
+
+    def set_camera(self, name: str, camera: CameraModel | None) -> None:
+        """Takes over what a camera's intrinsics are now; None where they are not known, and its images are no use.
+
+        Raises:
+            ConfigurationError: the rig has no such camera.
+        """
+        with self._lock:
+            known = self._rig.cameras.get(name)
+            self._rig.set_intrinsics(name, camera)
+            if camera is None:
+                self._checks.pop(name, None)
+            elif known is None or not known.matches(camera):
+                self._checks[name] = FrameCheck(camera)
+
+    def forget(self) -> None:
+        """Begins anew: the robot's clock went back, and with it went `odom` and all that was seen."""
+        with self._lock:
+            self._states.clear()
+            self._localiser.forget()
+            self._tracker.forget()
+            if self._latest is not None:
+                self._latest.forget()
+            for check in self._checks.values():
+                check.forget()
+            for camera in self.health.cameras.values():
+                camera.stamp_s = -np.inf
+            self.health.restarts += 1
+
+    @property
+    def map_from_odom(self) -> np.ndarray:
+        """(4, 4), as the stations seen tell.
+
+        Raises:
+            PerceptionError: no state of the robot has come yet.
+        """
+        with self._lock:
+            return inverse(self._localiser.odom_from_map)
 
     def take(self, frames: Sequence[CameraFrame]) -> None:
         """Looks at images, oldest first; those that cannot be used are left out and named in `health`.
@@ -123,10 +180,11 @@ class VisionPoses:
         """
         for frame in sorted(frames, key=lambda one: one.stamp_s):
             health = self.health.cameras.setdefault(frame.camera, CameraHealth())
-            health.problem = self._problem_of(frame)
-            if health.problem:
-                health.refused += 1
+            problem = self._problem_of(frame)
+            if problem:
+                self.health.refuse(frame.camera, problem)
                 continue
+            health.problem = ""
             began = time.perf_counter()
             self._look(frame)
             self.health.seconds = time.perf_counter() - began
@@ -138,31 +196,33 @@ class VisionPoses:
         Raises:
             PerceptionError: no state of the robot has come yet.
         """
-        at = self._states.newest
-        self._advance()
-        totes = self._expected_totes(at)
-        totes |= self._tracker.poses(at) if self._latest is None else self._latest.poses(at)
-        return PoseSet(at.stamp_s, totes, self._localiser.surfaces(at))
+        with self._lock:
+            at = self._states.newest
+            self._advance()
+            totes = self._expected_totes(at)
+            totes |= self._tracker.poses(at) if self._latest is None else self._latest.poses(at)
+            return PoseSet(at.stamp_s, totes, self._localiser.surfaces(at))
 
     # --- one image ------------------------------------------------------------------------------------------------
 
     def _problem_of(self, frame: CameraFrame) -> str:
-        if frame.camera not in self._checks:
-            return f"no camera '{frame.camera}' is known"
-        problem = self._checks[frame.camera].problem(frame)
-        if problem:
-            return problem
+        check = self._checks.get(frame.camera)
+        if check is None:
+            known = frame.camera in self._rig.cameras
+            return "its camera info has not come yet" if known else f"no camera '{frame.camera}' is known"
         try:
-            self._states.at(frame.stamp_s)
+            self._states.at(frame.stamp_s)  # before the check, which holds later images against this one's time
         except PerceptionError as error:
             return str(error)
-        return ""
+        return check.problem(frame, frame.encoding)
 
     def _advance(self) -> None:
         at = self._states.newest
         self._localiser.advance(at)
         self._tracker.expect(self._localiser.odom_from_map, self._localiser.covariance)
         self._tracker.advance(at, self._localiser.odom_from_map)
+        if self._latest is not None:
+            self._latest.advance(at)
 
     def _look(self, frame: CameraFrame) -> None:
         at = self._states.at(frame.stamp_s)
@@ -175,20 +235,23 @@ class VisionPoses:
             up = self._rig.up_in_camera(frame.camera, at.joint_positions, at.odom_from_base)
             found = self._detector.detect(frame, self._rig.cameras[frame.camera], up)
             totes = [ToteSighting.from_detection(one) for one in found]
-        self._localiser.take([one for one in surfaces if one is not None], self._states)
-        self._tracker.expect(self._localiser.odom_from_map, self._localiser.covariance)
-        known = [one for one in totes if one is not None]
-        self.sightings = tuple(known)
-        self._tracker.take(known, self._states)
-        if self._latest is not None:
-            self._latest.take(known, at, self._tracker.tracks)
-        self._localiser.take_totes(self._tracker.tracks.values())
+        with self._lock:
+            self._localiser.take([one for one in surfaces if one is not None], self._states)
+            self._tracker.expect(self._localiser.odom_from_map, self._localiser.covariance)
+            known = [one for one in totes if one is not None]
+            self.sightings = tuple(known)
+            self._tracker.take(known, self._states)
+            if self._latest is not None:
+                self._latest.take(known, at, self._tracker.tracks)
+            self._localiser.take_totes(self._tracker.tracks.values())
 
     def _find_surfaces(self, frame: CameraFrame, at: RobotSnapshot) -> list[SurfaceSighting | None]:
         """Looks for each surface near by where it should be."""
         camera_from_base = inverse(self._rig.base_from_camera(frame.camera, at.joint_positions))
         found = []
-        for name, pose in self._localiser.surfaces(at).items():
+        with self._lock:
+            surfaces = self._localiser.surfaces(at)
+        for name, pose in surfaces.items():
             camera_from_surface = camera_from_base @ pose.base_from_object
             if np.linalg.norm(camera_from_surface[:3, 3]) > FARTHEST_SURFACE:
                 continue
