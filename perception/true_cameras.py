@@ -20,6 +20,15 @@ def camera_models(scene: mujoco.MjModel, *, width: int, height: int) -> dict[str
             for name in CAMERA_FIELD_OF_VIEW}  # fmt: skip
 
 
+def camera_from_map(data: mujoco.MjData, camera: str) -> np.ndarray:
+    """Returns the (4, 4) pose of the map in a camera's optical frame as it really is; privileged."""
+    view = data.camera(camera)
+    pose = np.eye(4)
+    pose[:3, :3] = (view.xmat.reshape(3, 3) * OPTICAL_FROM_MUJOCO).T
+    pose[:3, 3] = -pose[:3, :3] @ view.xpos
+    return pose
+
+
 def true_mounting(episode: Episode, camera: str) -> np.ndarray:
     """Returns the (6,) mounting error an episode has drawn, as `CameraRig` has it; privileged."""
     return episode.camera_error(camera) * np.tile(OPTICAL_FROM_MUJOCO, 2)

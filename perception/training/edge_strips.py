@@ -10,17 +10,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import mujoco
 import numpy as np
 from rich.progress import track
 
 from humanoid_control.simulation.cameras import camera_matrix
-from humanoid_control.simulation.scene import FactoryWorld
 from humanoid_control.transforms import rotation_z, transform
 from perception.camera_model import CameraModel
 from perception.edges import BINS, Edge, EdgePoints, cut_strips, expected_points, surface_edges
-from perception.training.generate import CAMERAS, FIELD_OF_VIEW_SPREAD, HEIGHT, POSTURES, WIDTH, SceneCamera, _in_sight
-from perception.training.scenes import LOOKS, draw_scene, paint
+from perception.training.generate import CAMERAS, HEIGHT, WIDTH, SceneCamera, in_sight
+from perception.training.scenes import LOOKS, Scene, draw_scene
+from perception.true_cameras import camera_from_map
 
 FARTHEST = 2.5  # m from the camera to the middle of a surface
 REACH = (6.0, 36.0)  # px to either side that strips show
@@ -63,22 +62,10 @@ class StripCutter(SceneCamera):
             self._cut_scene(scene, rng, images, cut)
         return Strips(np.concatenate([c[0] for c in cut]), np.concatenate([c[1] for c in cut]))
 
-    def _cut_scene(self, scene, rng: np.random.Generator, most: int, cut: list) -> None:
+    def _cut_scene(self, scene: Scene, rng: np.random.Generator, most: int, cut: list) -> None:
         model, factory = scene.model, scene.episode.factory
-        model.cam_fovy[:] *= rng.uniform(1 - FIELD_OF_VIEW_SPREAD, 1 + FIELD_OF_VIEW_SPREAD, model.ncam)
-        data = mujoco.MjData(model)
-        world = FactoryWorld(model, scene.episode)
-        renderer = self._renderer(model, bool(rng.random() < 0.15))
-        for _ in range(POSTURES):
-            posture = self._postures.draw(rng, factory)
-            data.time = float(rng.uniform(0.0, 60.0))
-            world.reset(data)
-            self._place(model, data, posture)
-            mujoco.mj_kinematics(model, data)
-            mujoco.mj_comPos(model, data)
-            mujoco.mj_camlight(model, data)
-            if rng.random() < 0.5:
-                paint(model, rng, self._look, factory)
+        renderer = self._renderer(model, self._prepare(model, rng))
+        for _, data, _ in self._postures_in(scene, rng):
             for name in rng.permutation(CAMERAS)[:2]:
                 camera = CameraModel(name, WIDTH, HEIGHT, camera_matrix(model, name, width=WIDTH, height=HEIGHT))
                 jobs = self._jobs(data, camera, factory, rng)
@@ -107,16 +94,13 @@ class StripCutter(SceneCamera):
     @staticmethod
     def _jobs(data, camera: CameraModel, factory, rng) -> list[tuple[list[Edge], np.ndarray, EdgePoints, float]]:
         """Surfaces in view: their edges, true pose, points where they are expected, and the strips' reach."""
-        view = data.camera(camera.name)
-        camera_from_map = np.eye(4)
-        camera_from_map[:3, :3] = (view.xmat.reshape(3, 3) * (1, -1, -1)).T
-        camera_from_map[:3, 3] = -camera_from_map[:3, :3] @ view.xpos
+        from_map = camera_from_map(data, camera.name)
         jobs = []
         for station in factory.stations:
             for shelf, height in enumerate(station.surfaces):
                 map_from_surface = station.map_from_station.copy()
                 map_from_surface[2, 3] = height
-                pose = camera_from_map @ map_from_surface
+                pose = from_map @ map_from_surface
                 if np.linalg.norm(pose[:3, 3]) > FARTHEST:
                     continue
                 edges = surface_edges(station, shelf)
@@ -150,7 +134,7 @@ def true_offsets(expected: EdgePoints, edges: list[Edge], camera_from_surface: n
         pixels, valid = camera.project(points)
         if valid.sum() < 2:
             continue
-        sight = _in_sight(points, np.where(valid[:, None], pixels, -1.0), depth) & valid
+        sight = in_sight(points, np.where(valid[:, None], pixels, -1.0), depth) & valid
         for k in mine:
             across = expected.across[k]
             tangent = np.array([-across[1], across[0]])

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import sys
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,8 @@ from humanoid_control.simulation.scene import FactoryWorld
 from humanoid_control.types import SIDES
 from perception.errors import PerceptionError
 from perception.keypoints import KINDS, canonical, tote_corners
-from perception.training.scenes import FIELD_OF_VIEW_SPREAD, LOOKS, Look, PostureSampler, Scene, draw_scene, paint
+from perception.training.scenes import FIELD_OF_VIEW_SPREAD, LOOKS, Look, Posture, PostureSampler, Scene, draw_scene, paint
+from perception.true_cameras import camera_from_map
 
 LOG = logging.getLogger(__name__)
 
@@ -167,22 +169,10 @@ class SceneCamera:
         self._renderers.clear()
 
     def _render_scene(self, scene: Scene, rng, number: int, most: int, rows: list[dict], totes: list[dict]) -> None:
-        model, factory = scene.model, scene.episode.factory
-        model.cam_fovy[:] *= rng.uniform(1 - FIELD_OF_VIEW_SPREAD, 1 + FIELD_OF_VIEW_SPREAD, model.ncam)
-        pretty = bool(rng.random() < PRETTY_SHARE)
-        data = mujoco.MjData(model)
-        world = FactoryWorld(model, scene.episode)
+        model = scene.model
+        pretty = self._prepare(model, rng)
         renderer = None
-        for _ in range(POSTURES):
-            posture = self._postures.draw(rng, factory)
-            data.time = float(rng.uniform(0.0, 60.0))
-            world.reset(data)
-            self._place(model, data, posture)
-            mujoco.mj_kinematics(model, data)
-            mujoco.mj_comPos(model, data)
-            mujoco.mj_camlight(model, data)
-            if rng.random() < 0.5:
-                paint(model, rng, self._look, factory)
+        for world, data, posture in self._postures_in(scene, rng):
             for camera in rng.permutation(len(CAMERAS)):
                 keep_empty = rng.random() < EMPTY_SHARE
                 views = tote_views(world, data, CAMERAS[camera], held=posture.held[0] if posture.held else None)
@@ -199,11 +189,34 @@ class SceneCamera:
                     continue
                 for label in labels:
                     totes.append(label | {"image": len(rows)})
-                rotation = data.camera(CAMERAS[camera]).xmat.reshape(3, 3) * (1, -1, -1)
-                rows.append({"jpeg": _encoded(rgb), "camera": camera, "scene": number, "up": rotation.T[:, 2],
+                up = camera_from_map(data, CAMERAS[camera])[:3, 2]
+                rows.append({"jpeg": _encoded(rgb), "camera": camera, "scene": number, "up": up,
                              "matrix": camera_matrix(model, CAMERAS[camera], width=WIDTH, height=HEIGHT)})  # fmt: skip
                 if len(rows) == most:
                     return
+
+    @staticmethod
+    def _prepare(model: mujoco.MjModel, rng: np.random.Generator) -> bool:
+        """Draws the fields of view of a scene's cameras, and whether it is rendered with shadows and smooth edges."""
+        model.cam_fovy[:] *= rng.uniform(1 - FIELD_OF_VIEW_SPREAD, 1 + FIELD_OF_VIEW_SPREAD, model.ncam)
+        return bool(rng.random() < PRETTY_SHARE)
+
+    def _postures_in(self, scene: Scene, rng: np.random.Generator) -> Iterator[tuple[FactoryWorld, mujoco.MjData, Posture]]:
+        """Places the robot in a scene, again and again, ready to be rendered; paints it anew now and then."""
+        model, factory = scene.model, scene.episode.factory
+        data = mujoco.MjData(model)
+        world = FactoryWorld(model, scene.episode)
+        for _ in range(POSTURES):
+            posture = self._postures.draw(rng, factory)
+            data.time = float(rng.uniform(0.0, 60.0))
+            world.reset(data)
+            self._place(model, data, posture)
+            mujoco.mj_kinematics(model, data)
+            mujoco.mj_comPos(model, data)
+            mujoco.mj_camlight(model, data)
+            if rng.random() < 0.5:
+                paint(model, rng, self._look, factory)
+            yield world, data, posture
 
     def _renderer(self, model: mujoco.MjModel, pretty: bool) -> CameraRenderer:
         if pretty in self._renderers:
@@ -212,7 +225,7 @@ class SceneCamera:
             self._renderers[pretty] = CameraRenderer(model, pretty=pretty)
         return self._renderers[pretty]
 
-    def _place(self, model: mujoco.MjModel, data: mujoco.MjData, posture) -> None:
+    def _place(self, model: mujoco.MjModel, data: mujoco.MjData, posture: Posture) -> None:
         """MuJoCo's quaternions are wxyz."""
         base = int(model.joint("floating_base").qposadr[0])
         data.qpos[base : base + 3] = posture.configuration[:3]
@@ -238,14 +251,11 @@ def tote_views(world: FactoryWorld, data: mujoco.MjData, camera: str, *, held: s
         held: name of the tote in the robot's hands, if any.
     """
     matrix = camera_matrix(world.model, camera, width=WIDTH, height=HEIGHT)
-    view = data.camera(camera)
-    camera_from_map = np.eye(4)
-    camera_from_map[:3, :3] = (view.xmat.reshape(3, 3) * (1, -1, -1)).T
-    camera_from_map[:3, 3] = -camera_from_map[:3, :3] @ view.xpos
+    from_map = camera_from_map(data, camera)
     views = []
     for name in world.tote_bodies:
         carrier = world.factory.tote(name).carrier
-        pose = canonical(camera_from_map @ world.tote_pose(data, name))
+        pose = canonical(from_map @ world.tote_pose(data, name))
         middle = pose[:3, 3] + pose[:3, 2] * carrier.height / 2
         if middle[2] < 0.1 or np.linalg.norm(middle) > MAX_DISTANCE:
             continue
@@ -271,7 +281,7 @@ def _in_image(pixels: np.ndarray) -> np.ndarray:
     return ((pixels >= -0.5) & (pixels < (WIDTH - 0.5, HEIGHT - 0.5))).all(axis=1)
 
 
-def _in_sight(points: np.ndarray, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def in_sight(points: np.ndarray, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Which points (N, 3) that project to pixels (N, 2) are in the image and not hidden."""
     framed = _in_image(pixels)
     u, v = np.where(framed[:, None], np.round(pixels), 0).astype(int).T
@@ -302,12 +312,12 @@ def tote_label(view: dict, depth: np.ndarray) -> dict | None:
     if not facing.any():  # the camera is inside
         return None
     pixels = _projected(points, view["matrix"])
-    seen = _in_sight(points, pixels, depth)[facing].mean()
+    seen = in_sight(points, pixels, depth)[facing].mean()
     if seen < 0.02:
         return None
     return {
         "kind": KINDS.index(view["carrier"].kind), "corners": corners.astype(np.float32),
-        "visible": _in_sight(view["points"], corners, depth), "camera_from_tote": view["pose"],
+        "visible": in_sight(view["points"], corners, depth), "camera_from_tote": view["pose"],
         "seen_share": seen, "framed_share": _in_image(pixels)[facing].mean(), "held": view["held"],
     }  # fmt: skip
 
