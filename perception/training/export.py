@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from perception.crops import CROP_HEIGHT, CROP_WIDTH
+from perception.detector import FILES, OUTPUTS
 from perception.errors import PerceptionError
 from perception.keypoints import KINDS
 from perception.training.networks import FINDER_HEIGHT, FINDER_WIDTH, CornerNetForExport, FinderForExport
@@ -20,13 +21,11 @@ from perception.training.networks import FINDER_HEIGHT, FINDER_WIDTH, CornerNetF
 OPSET = 18
 MAX_BYTES = 10 * 1024 * 1024
 TOLERANCE = 2e-3  # of what is exported against what was trained, relative to 1 or to the value, px and probabilities alike
-FILES = {"finder": "tote_finder.onnx", "corners": "tote_corners.onnx"}
-OUTPUTS = {"finder": ("likely", "boxes"), "corners": ("corners", "tote")}
 INPUT_SIZES = {"finder": (FINDER_HEIGHT, FINDER_WIDTH), "corners": (CROP_HEIGHT, CROP_WIDTH)}
 
 
-def export_network(name: str, network: nn.Module, folder: Path, *, card: dict) -> Path:
-    """Writes a network's ONNX file and model card, and returns the file's path.
+def export_detector(name: str, network: nn.Module, folder: Path, *, card: dict) -> Path:
+    """Writes the ONNX file and model card of one of the detector's networks, and returns the file's path.
 
     Args:
         name: `finder` or `corners`.
@@ -37,39 +36,52 @@ def export_network(name: str, network: nn.Module, folder: Path, *, card: dict) -
     Raises:
         PerceptionError: what was exported computes something else, or is too large to ship.
     """
-    wrapped = {"finder": FinderForExport, "corners": CornerNetForExport}[name](network).cpu().eval()
+    wrapped = {"finder": FinderForExport, "corners": CornerNetForExport}[name](network)
     height, width = INPUT_SIZES[name]
-    rng = np.random.default_rng(0)
-    images = torch.from_numpy(rng.integers(0, 256, (2, height, width, 3), np.uint8))
-    path = folder / FILES[name]
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8))
+    shown = {"input": {"name": "image", "height": height, "width": width, "encoding": "rgb8"}, "kinds": list(KINDS)}
+    return export_network(FILES[name], wrapped, images, folder, input_name="image", output_names=OUTPUTS[name], card=card | shown)
+
+
+def export_network(name: str, network: nn.Module, example: torch.Tensor, folder: Path, *, input_name: str,
+                   output_names: tuple[str, ...], card: dict) -> Path:  # fmt: skip
+    """Writes a network's ONNX file and model card, whole or not at all, and returns the file's path.
+
+    Args:
+        name: of the network and, without what follows the dot, of its files.
+        network: in evaluation mode, with a tensor or a tuple of them for an output.
+        example: an input; its first dimension may be of another size at run time.
+        folder: where to.
+        input_name, output_names: in the ONNX file.
+        card: what the model card says of how it came about.
+
+    Raises:
+        PerceptionError: what was exported computes something else, or is too large to ship.
+    """
+    network = network.cpu().eval()
+    path = folder / f"{name}.onnx"
     with tempfile.TemporaryDirectory(dir=folder) as work:
         part = Path(work) / path.name
-        batched = {name: {0: "batch"} for name in ("image", *OUTPUTS[name])}
-        torch.onnx.export(wrapped, (images,), str(part), input_names=["image"], output_names=list(OUTPUTS[name]),
+        batched = {of: {0: "batch"} for of in (input_name, *output_names)}
+        torch.onnx.export(network, (example,), str(part), input_names=[input_name], output_names=list(output_names),
                           opset_version=OPSET, dynamic_axes=batched, dynamo=False)  # fmt: skip
         if part.stat().st_size > MAX_BYTES:
             raise PerceptionError(f"{name}: {part.stat().st_size} bytes; at most {MAX_BYTES} are shipped")
-        difference = parity(part, wrapped, images)
+        difference = parity(part, network, example)
         if difference > TOLERANCE:
             raise PerceptionError(f"{name}: the exported network is off by {difference:.2g}; at most {TOLERANCE:g} is allowed")
         part.replace(path)
-    card = card | {
-        "network": path.stem,
-        "file": path.name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "bytes": path.stat().st_size,
-        "input": {"name": "image", "height": height, "width": width, "encoding": "rgb8"},
-        "kinds": list(KINDS),
-        "parity": difference,
-    }
+    card = card | {"network": name, "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                   "bytes": path.stat().st_size, "parity": difference}  # fmt: skip
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
     return path
 
 
-def parity(path: Path, network: nn.Module, images: torch.Tensor) -> float:
-    """The largest difference, relative to 1 or the value, of an ONNX file's outputs from a network's for images (B, H, W, 3)."""
+def parity(path: Path, network: nn.Module, example: torch.Tensor) -> float:
+    """The largest difference, relative to 1 or the value, of an ONNX file's outputs from a network's for an input."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        expected = [output.numpy() for output in network(images)]
-    found = session.run(None, {"image": images.numpy()})
+        outputs = network(example)
+    expected = [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
+    found = session.run(None, {session.get_inputs()[0].name: example.numpy()})
     return float(max(np.max(np.abs(a - b) / np.maximum(np.abs(a), 1.0)) for a, b in zip(expected, found, strict=True)))

@@ -487,7 +487,7 @@ def train(data: Path, out: Path, *, minutes: float, networks: tuple[str, ...] = 
         PerceptionError: the data, a checkpoint or the device is unfit.
     """
     from perception.training.data_card import data_hash
-    from perception.training.export import export_network
+    from perception.training.export import export_detector
 
     if minutes <= 0:
         raise PerceptionError(f"minutes must be more than 0; got {minutes:g}")
@@ -510,7 +510,7 @@ def train(data: Path, out: Path, *, minutes: float, networks: tuple[str, ...] = 
         else:
             run.train()
         network = run.averaged_network()
-        export_network(name, network, out, card={
+        export_detector(name, network, out, card={
             "parameters": parameter_count(network), "data_hash": digest, "images": len(training.frames),
             "command": "python -m perception.training.train " + " ".join(_arguments(data, out, minutes, networks, seed)),
             "options": asdict(options), "steps": run.progress.steps, "torch": torch.__version__.split("+")[0],

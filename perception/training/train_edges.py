@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 
 from humanoid_control.errors import HumanoidControlError
 from perception.edges import NETWORK
 from perception.errors import PerceptionError
-from perception.training.edge_network import EdgeNet, EdgeTask, example
+from perception.training.edge_network import EdgeTask, example
 from perception.training.edge_strips import Strips, generate_strips
+from perception.training.export import export_network
 from perception.training.networks import parameter_count
 from perception.training.train import Progress, Run, TrainingOptions, choose_device
 
@@ -31,8 +30,6 @@ LOG = logging.getLogger(__name__)
 BATCH = 128
 CHECK_IMAGES = 100
 CHECK_SEED = 1_000_000  # added to the data's
-OPSET = 18
-TOLERANCE = 1e-3
 LOG_PERIOD_S = 20.0
 
 
@@ -72,40 +69,13 @@ def train_edges(data: Path, out: Path, *, images: int, minutes: float, seed: int
                      ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))  # fmt: skip
 
     run.train(log)
-    return export_edges(run.averaged_network(), out, card={
-        "strips": len(training.offsets), "images": images, "steps": run.progress.steps, "options": asdict(options),
+    network = run.averaged_network()
+    return export_network(NETWORK, network, example(), out, input_name="strips", output_names=("logits",), card={
+        "parameters": parameter_count(network), "strips": len(training.offsets), "images": images, "steps": run.progress.steps, "options": asdict(options),
         "command": f"python -m perception.training.train_edges --images {images} --minutes {minutes:g} --seed {seed}",
         "data_hash": hashlib.sha256(training.offsets.tobytes()).hexdigest(), "torch": torch.__version__.split("+")[0],
         "not_trained_on": {name: value for name, value in run.progress.curve[-1].items() if name.startswith("check_")},
     })  # fmt: skip
-
-
-def export_edges(network: EdgeNet, folder: Path, *, card: dict) -> Path:
-    """Writes the network's ONNX file and its card; returns the file's path.
-
-    Args:
-        network: in evaluation mode.
-        folder: where to.
-        card: what the card says of how it came about.
-
-    Raises:
-        PerceptionError: what was exported computes something else.
-    """
-    network = network.cpu().eval()
-    strips = example()
-    path, part = folder / f"{NETWORK}.onnx", folder / f"{NETWORK}.part"
-    torch.onnx.export(network, (strips,), str(part), input_names=["strips"], output_names=["logits"], opset_version=OPSET,
-                      dynamic_axes={"strips": {0: "batch"}, "logits": {0: "batch"}}, dynamo=False)  # fmt: skip
-    session = onnxruntime.InferenceSession(str(part), providers=["CPUExecutionProvider"])
-    with torch.no_grad():
-        difference = float(np.abs(session.run(None, {"strips": strips.numpy()})[0] - network(strips).numpy()).max())
-    if difference > TOLERANCE:
-        raise PerceptionError(f"{NETWORK}: the exported network is off by {difference:.2g}; at most {TOLERANCE:g} is allowed")
-    part.replace(path)
-    card = {"network": NETWORK, "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "bytes": path.stat().st_size, "parameters": parameter_count(network), "parity": difference} | card  # fmt: skip
-    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
-    return path
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from humanoid_control.errors import SimulationError  # noqa: E402
 from perception.detector import ToteDetector  # noqa: E402
 from perception.errors import PerceptionError  # noqa: E402
 from perception.keypoints import HALF_TURN, KINDS  # noqa: E402
-from perception.training.export import export_network, parity  # noqa: E402
+from perception.training.export import export_detector, parity  # noqa: E402
 from perception.training.generate import generate  # noqa: E402
 from perception.training.networks import CornerNet, CornerNetForExport, Finder  # noqa: E402
 from perception.training.samples import Prepared, prepare  # noqa: E402
@@ -107,7 +107,7 @@ def test_where_half_a_turn_cannot_be_told_either_answer_costs_the_same(cut):
 def test_exported_network_computes_the_same(tmp_path):
     torch.manual_seed(0)
     network = CornerNet().eval()
-    path = export_network("corners", network, tmp_path, card={})
+    path = export_detector("corners", network, tmp_path, card={})
     images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (3, 96, 128, 3), np.uint8))
     assert parity(path, CornerNetForExport(network), images) < 1e-3
     card = json.loads(path.with_suffix(".json").read_text())

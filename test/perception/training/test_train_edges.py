@@ -7,12 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra 'train' is not installed")
 
-from perception.edges import ACROSS, BINS, EdgeFinder  # noqa: E402
+from perception.edges import ACROSS, BINS, NETWORK, EdgeFinder  # noqa: E402
 from perception.errors import PerceptionError  # noqa: E402
-from perception.training.edge_network import EdgeTask  # noqa: E402
+from perception.training.edge_network import EdgeTask, example  # noqa: E402
 from perception.training.edge_strips import Strips  # noqa: E402
 from perception.training.train import Run, TrainingOptions  # noqa: E402
-from perception.training.train_edges import export_edges, train_edges  # noqa: E402
+from perception.training.export import export_network  # noqa: E402
+from perception.training.train_edges import train_edges  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -28,6 +29,10 @@ def made_strips(count: int, seed: int) -> Strips:
         share = 1 / (1 + np.exp(2.0 * (middles - offsets[k])))
         images[k] = (40 + 160 * share)[:, None, None]
     return Strips((images + rng.normal(0, 4, images.shape)).clip(0, 255).astype(np.uint8), offsets)
+
+
+def export(network, folder):
+    return export_network(NETWORK, network, example(), folder, input_name="strips", output_names=("logits",), card={})
 
 
 def test_learns_where_edges_are():
@@ -47,7 +52,7 @@ def test_learns_where_edges_are():
 def test_exported_network_reads_strips_as_the_trained_one(tmp_path):
     run = Run("edges", EdgeTask, made_strips(64, 0), made_strips(32, 1), tmp_path, TrainingOptions(minutes=0.01, batch=32))
     network = run.averaged_network()
-    export_edges(network, tmp_path, card={})
+    export(network, tmp_path)
     strips = made_strips(20, 2).images
     reach = 12.0
     offsets, deviations, likely = EdgeFinder(tmp_path, deviation_factor=1.0, deviation_floor=0.0).read(strips, reach)
@@ -67,7 +72,7 @@ def test_time_that_is_none_is_refused(tmp_path):
 
 def test_changed_network_is_refused_with_its_hash(tmp_path):
     run = Run("edges", EdgeTask, made_strips(64, 0), made_strips(32, 1), tmp_path, TrainingOptions(minutes=0.01, batch=32))
-    path = export_edges(run.averaged_network(), tmp_path, card={})
+    path = export(run.averaged_network(), tmp_path)
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(PerceptionError, match="sha256 [0-9a-f]{64}"):
         EdgeFinder(tmp_path)
