@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from humanoid_control.simulation.cameras import CameraRenderer, camera_matrix
+from humanoid_control.simulation.cameras import CameraRenderer
 from perception.camera_model import CameraModel
 from perception.frame import CameraFrame
+from perception.true_cameras import camera_models
 
 WIDTH, HEIGHT = 640, 360
 RATE_HZ = 7.5  # of each camera; the nodes' is 15, at which little is gained and rendering takes twice as long
@@ -61,7 +62,8 @@ class SimulatedCameras:
         self._waiting.clear()
         # Spread over the period: they share one processor.
         self._due_s = {name: data.time + k * self._period_s / len(self.names) for k, name in enumerate(self.names)}
-        return {name: CameraModel(name, matrix=camera_matrix(scene, name, **self._size), **self._size) for name in self.names}
+        models = camera_models(scene, **self._size)
+        return {name: models[name] for name in self.names}
 
     def poll(self) -> list[CameraFrame]:
         """Renders what is due now; returns the images that have come, in the order of their stamps."""

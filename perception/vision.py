@@ -24,6 +24,7 @@ from humanoid_control.types import BaseEstimate, RobotState
 from perception.camera_model import CameraModel
 from perception.camera_rig import CameraRig, RobotSnapshot, StateBuffer
 from perception.detector import ToteDetector
+from perception.drawing import draw_poses
 from perception.edges import EdgeFinder, surface_edges
 from perception.errors import PerceptionError
 from perception.fiducial import FiducialPoses
@@ -31,7 +32,7 @@ from perception.frame import CameraFrame, FrameCheck
 from perception.landmarks import SurfaceSighting
 from perception.latest_sightings import LatestSightings
 from perception.localisation import Localiser
-from perception.poses import ObjectPose, PoseSet, surface_name
+from perception.poses import PoseSet, surface_name
 from perception.tracking.sighting import ToteSighting
 from perception.tracking.tote_tracker import ToteTracker
 
@@ -79,9 +80,9 @@ class VisionHealth:
         health.problem = health.last_problem = problem
         health.refused += 1
 
-    def lost(self, now_s: float) -> tuple[str, ...]:
+    def lost(self, now_s: float, after_s: float = LOST_CAMERA_S) -> tuple[str, ...]:
         """Cameras without a usable image for too long."""
-        return tuple(name for name, camera in self.cameras.items() if now_s - camera.stamp_s > LOST_CAMERA_S)
+        return tuple(name for name, camera in list(self.cameras.items()) if now_s - camera.stamp_s > after_s)
 
 
 class VisionPoses:
@@ -199,9 +200,27 @@ class VisionPoses:
         with self._lock:
             at = self._states.newest
             self._advance()
-            totes = self._expected_totes(at)
-            totes |= self._tracker.poses(at) if self._latest is None else self._latest.poses(at)
-            return PoseSet(at.stamp_s, totes, self._localiser.surfaces(at))
+            return self._poses_at(at)
+
+    def picture(self, frame: CameraFrame) -> np.ndarray:
+        """Returns an image that was looked at with what is known drawn in: (H, W, 3) uint8.
+
+        Raises:
+            PerceptionError: it is too old, or nothing is known of its camera.
+        """
+        with self._lock:
+            camera, at = self._rig.cameras.get(frame.camera), self._states.at(frame.stamp_s)
+            poses, sightings = self._poses_at(at), [one for one in self.sightings if one.stamp_s == frame.stamp_s]
+        if camera is None:
+            raise PerceptionError(f"nothing is known of camera '{frame.camera}'")
+        camera_from_base = inverse(self._rig.base_from_camera(frame.camera, at.joint_positions))
+        return draw_poses(frame.rgb, camera, camera_from_base, poses, self._factory,
+                          sightings=[one for one in sightings if one.camera == frame.camera])  # fmt: skip
+
+    def _poses_at(self, at: RobotSnapshot) -> PoseSet:
+        totes = self._tracker.expected(at)
+        totes |= self._tracker.poses(at) if self._latest is None else self._latest.poses(at)
+        return PoseSet(at.stamp_s, totes, self._localiser.surfaces(at))
 
     # --- one image ------------------------------------------------------------------------------------------------
 
@@ -262,16 +281,3 @@ class VisionPoses:
             found.append(self._finder.look(frame, self._rig.cameras[frame.camera], self._edges[name], camera_from_surface,
                                            name=name, prior=prior))  # fmt: skip
         return found
-
-    def _expected_totes(self, at: RobotSnapshot) -> dict[str, ObjectPose]:
-        """Totes that were never seen, where the factory's file has them."""
-        base_from_odom = inverse(at.odom_from_base)
-        turn = np.kron(np.eye(2), base_from_odom[:3, :3])
-        poses = {}
-        for name, track in self._tracker.tracks.items():
-            if not track.is_seen:
-                in_odom = np.zeros((6, 6))
-                rows = [0, 1, 2, 5]
-                in_odom[np.ix_(rows, rows)] = track.filter.covariance
-                poses[name] = ObjectPose(name, base_from_odom @ track.pose, turn @ in_odom @ turn.T, -np.inf)
-        return poses

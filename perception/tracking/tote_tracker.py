@@ -167,6 +167,12 @@ class ToteTracker:
             poses[name] = ObjectPose(name, base_from_odom @ odom_from_tote, _in_base(track, base_from_odom), track.seen_s)
         return poses
 
+    def expected(self, at: RobotSnapshot) -> dict[str, ObjectPose]:
+        """Returns the totes that were never seen, where the factory's file has them, in `base_link`."""
+        base_from_odom = inverse(at.odom_from_base)
+        return {name: ObjectPose(name, base_from_odom @ track.pose, _in_base(track, base_from_odom), -np.inf)
+                for name, track in self.tracks.items() if not track.is_seen}  # fmt: skip
+
     # --- prediction -----------------------------------------------------------------------------------------------
 
     def _drift(self, at: RobotSnapshot) -> None:
@@ -289,29 +295,23 @@ def _assign(indices: list[int], tracks: list[ToteTrack], of, group: list[ToteSig
     """Pairs the sightings of one image with tracks: those that together fit best, without those that are not clear."""
     if not indices or not tracks:
         return []
-    distances = np.full((len(indices), len(tracks)), np.inf)
     costs = np.full((len(indices), len(tracks)), np.inf)
     for row, index in enumerate(indices):
         for column, track in enumerate(tracks):
             if track.carrier is LOAD_CARRIERS[group[index].kind]:
-                distances[row, column], spread = track.distance(of(track, index))
-                if distances[row, column] < GATE:
-                    costs[row, column] = distances[row, column] + spread
+                distance, spread = track.distance(of(track, index))
+                if distance < GATE:
+                    costs[row, column] = distance + spread
     none = 1e6
     rows, columns = linear_sum_assignment(np.where(np.isfinite(costs), costs, none))
+    chosen = [(row, column) for row, column in zip(rows, columns, strict=True) if np.isfinite(costs[row, column])]
+    taken = {column for _, column in chosen}
     pairs = []
-    for row, column in zip(rows, columns, strict=True):
-        if not np.isfinite(costs[row, column]):
-            continue
-        track = tracks[column]
-        others = [costs[row, k] for k, other in enumerate(tracks) if k != column and not other.is_seen]
-        if not track.is_seen and others and min(others) - costs[row, column] < CLEAR_MARGIN:
-            taken = {c for r, c in zip(rows, columns, strict=True) if np.isfinite(costs[r, c])}
-            rivals = [k for k in range(len(tracks)) if k != column and not tracks[k].is_seen and k not in taken
-                      and costs[row, k] - costs[row, column] < CLEAR_MARGIN]  # fmt: skip
-            if rivals:
-                continue
-        pairs.append((indices[row], track))
+    for row, column in chosen:
+        rivals = [k for k in range(len(tracks)) if not tracks[k].is_seen and k not in taken
+                  and costs[row, k] - costs[row, column] < CLEAR_MARGIN]  # fmt: skip
+        if tracks[column].is_seen or not rivals:
+            pairs.append((indices[row], tracks[column]))
     return pairs
 
 
