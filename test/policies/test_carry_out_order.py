@@ -144,22 +144,28 @@ def test_a_missed_grip_is_noticed_and_tried_again(model, line_side):
     assert "missed the grip" in watch.timelines[0].problem
 
 
-def test_a_tote_taken_away_ends_the_order_with_a_reason(model, line_side, monkeypatch):
-    """It goes out of sight before the hands are there, and it is not where it was: one try, then a plain failure."""
-    monkeypatch.setattr(carry_out_order, "MAX_TRIES", 1)
-    taken = False
+def alter_totes(monkeypatch, altered):
+    """Has a policy's pose source tell other totes than it sees: what `altered` makes of them."""
     make_source = runtime.pose_source
 
-    class Blinkered:
+    class Altered:
         def __init__(self, source):
             self._source = source
             self.update = source.update
 
         def read(self) -> PoseSet:
             poses = self._source.read()
-            return PoseSet(poses.stamp_s, {} if taken else poses.totes, poses.surfaces, poses.people)
+            return replace(poses, totes=altered(poses.totes))
 
-    monkeypatch.setattr(runtime, "pose_source", lambda *asked: Blinkered(make_source(*asked)))
+    monkeypatch.setattr(runtime, "pose_source", lambda *asked: Altered(make_source(*asked)))
+
+
+def test_a_tote_taken_away_ends_the_order_with_a_reason(model, line_side, monkeypatch):
+    """It goes out of sight before the hands are there, and it is not where it was: one try, then a plain failure."""
+    monkeypatch.setattr(carry_out_order, "MAX_TRIES", 1)
+    taken = False
+
+    alter_totes(monkeypatch, lambda totes: {} if taken else totes)
 
     def take_away(floor, loop, output):
         nonlocal taken
@@ -175,19 +181,10 @@ def test_a_tote_taken_away_ends_the_order_with_a_reason(model, line_side, monkey
 
 
 def test_a_tote_known_badly_is_not_reached_for(model, line_side, monkeypatch):
-    make_source = runtime.pose_source
+    def blurred(totes):
+        return {name: replace(pose, covariance=np.diag([0.05**2] * 6)) for name, pose in totes.items()}
 
-    class Dim:
-        def __init__(self, source):
-            self._source = source
-            self.update = source.update
-
-        def read(self) -> PoseSet:
-            poses = self._source.read()
-            totes = {name: replace(pose, covariance=np.diag([0.05**2] * 6)) for name, pose in poses.totes.items()}
-            return PoseSet(poses.stamp_s, totes, poses.surfaces, poses.people)
-
-    monkeypatch.setattr(runtime, "pose_source", lambda *asked: Dim(make_source(*asked)))
+    alter_totes(monkeypatch, blurred)
     record = record_episode(model, line_side, 3, policy=make_policy("scripted", model), poses="oracle")
     (order,) = record["orders"]
     assert order["reason"] == "gave_up" and "does not see t1 well enough: to 50 mm" in order["detail"]
