@@ -9,7 +9,7 @@ Gauss-Newton with Huber weights by view (Huber 1964); the information matrix at 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from humanoid_control.errors import ConfigurationError
+from humanoid_control.robot_model import RobotModel
 from humanoid_control.transforms import rotation_of_vector, rotation_vector
 from perception.camera_model import CameraModel
 from perception.camera_rig import CameraRig, mounting_transform
@@ -233,8 +234,16 @@ def _verdict(name, views, kept, errors, unknowns: _Unknowns, covariance: np.ndar
 # --- the file -----------------------------------------------------------------------------------------------------
 
 
-def save_mounting(path: Path | str, estimates: Mapping[str, MountingEstimate]) -> None:
+MEASURED = "How the cameras sit on this robot, as `humanoid calibrate` estimated it."
+
+
+def save_mounting(path: Path | str, estimates: Mapping[str, MountingEstimate], *, note: str = MEASURED) -> None:
     """Writes a calibration file.
+
+    Args:
+        path: of the file.
+        estimates: by camera.
+        note: where they come from, for people who read the file.
 
     Raises:
         PerceptionError: it cannot be written.
@@ -242,8 +251,8 @@ def save_mounting(path: Path | str, estimates: Mapping[str, MountingEstimate]) -
     cameras = {name: {"error": [float(x) for x in estimate.error], "covariance": estimate.covariance.tolist(),
                       "views": estimate.views, "residual_px": round(estimate.residual, 4)}
                for name, estimate in estimates.items()}  # fmt: skip
-    text = ("# How the cameras sit on this robot, as `perception.calibrate` estimated it: translation (m) and rotation\n"
-            "# vector (rad) in the optical frame the URDF gives.\n"
+    text = ("".join(f"# {line}\n" for line in note.splitlines())
+            + "# Translation (m) and rotation vector (rad) in the optical frame the URDF gives.\n"
             + yaml.safe_dump({"version": FILE_VERSION, "cameras": cameras}, sort_keys=False))  # fmt: skip
     try:
         Path(path).write_text(text)
@@ -277,6 +286,25 @@ def load_mounting(path: Path | str) -> dict[str, MountingEstimate]:
             raise ConfigurationError(f"{path}: cameras.{name}: needs 6 numbers and a covariance of 6 x 6")
         estimates[name] = MountingEstimate(error, covariance, views, residual=residual)
     return estimates
+
+
+def rig_from_file(model: RobotModel, cameras: Iterable[str], path: Path | str = "") -> tuple[CameraRig, tuple[str, ...]]:
+    """Returns the cameras of a robot, whose intrinsics are not known yet, and which of them nobody has calibrated.
+
+    Args:
+        model: the robot.
+        cameras: those that are used; a calibration file may tell of more.
+        path: calibration file; empty: none, and mountings are the URDF's, with the covariance of that.
+
+    Raises:
+        ConfigurationError: the robot has no such camera, or the file cannot be read, or is none.
+    """
+    rig = CameraRig(model, dict.fromkeys(cameras))
+    estimates = load_mounting(path) if path else {}
+    for name in rig.cameras:
+        if name in estimates:
+            rig.set_mounting(name, estimates[name].error, covariance=estimates[name].covariance)
+    return rig, tuple(name for name in rig.cameras if name not in estimates)
 
 
 def apply_mounting(rig: CameraRig, path: Path | str) -> tuple[str, ...]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-import numpy as np
-
 from humanoid_control.mission.factory import Factory
 from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW
 from humanoid_control.simulation.simulated_factory import SimulatedFactory
@@ -14,13 +12,9 @@ from humanoid_control.types import BaseEstimate, RobotState
 from perception.camera_model import CameraModel
 from perception.camera_rig import CameraRig
 from perception.poses import PoseSet
+from perception.simulated_calibration import drawn_calibration
 from perception.simulated_cameras import SimulatedCameras
-from perception.true_cameras import true_mounting
 from perception.vision import VisionHealth, VisionPoses
-
-# m and rad, what `humanoid calibrate` leaves of a mounting error: an episode draws it anew, instead of
-# calibrating for minutes.
-LEFT_BY_CALIBRATION = np.repeat([5e-4, 7e-4], 3)
 
 
 class SimulatedVision:
@@ -70,10 +64,9 @@ def calibrated_rig(floor: SimulatedFactory, models: Mapping[str, CameraModel]) -
         floor: the running simulation.
         models: intrinsics by camera.
     """
-    errors = floor.episode.stream("calibration").normal(size=(len(models), 6)) * LEFT_BY_CALIBRATION
-    mounting = {name: true_mounting(floor.episode, name) + error for name, error in zip(models, errors)}
-    covariance = dict.fromkeys(models, np.diag(LEFT_BY_CALIBRATION**2))
-    return CameraRig(floor.robot.model, models, mounting=mounting, mounting_covariance=covariance)
+    estimates = drawn_calibration(floor.episode, models)
+    return CameraRig(floor.robot.model, models, mounting={name: estimate.error for name, estimate in estimates.items()},
+                     mounting_covariance={name: estimate.covariance for name, estimate in estimates.items()})  # fmt: skip
 
 
 @cache
