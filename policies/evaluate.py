@@ -19,6 +19,7 @@ from rich.table import Table
 
 from humanoid_control.bench.report import versions
 from humanoid_control.errors import ConfigurationError
+from perception.evaluation.looks import LOOKS
 from perception.poses import RUNGS
 from policies.evaluation.campaign import VIDEO_ALL, VIDEO_FAILURES, Campaign, run_campaign
 from policies.evaluation.journal import Journal, write_whole
@@ -29,14 +30,20 @@ from policies.evaluation.workers import run_jobs
 EXIT_BELOW_REQUIRED = 1
 EXIT_INTERRUPTED = 130
 SHOWN_FAILURES = 20
+PERCEPTION = "perception"
+RUNGS_OF_PERCEPTION = "detector,tracker"  # measured by default
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `humanoid evaluate`."""
     add, file = parser.add_argument, {"metavar": "FILE", "type": Path}
-    add("--factory", required=True, help="the factory file: stations, totes, orders and what varies", **file)
-    add("--policy", required=True, metavar="NAME", help="who decides: scripted")
-    add("--poses", default="oracle", metavar="RUNG", help=f"who says where things are: {', '.join(RUNGS)} (default oracle)")
+    add("what", nargs="?", choices=(PERCEPTION,), metavar=PERCEPTION,
+        help="measure rungs of perception in whole episodes, instead of a policy's success")  # fmt: skip
+    add("--factory", required=True, nargs="+", help="the factory file: stations, totes, orders and what varies; "
+        f"several for {PERCEPTION}", **file)  # fmt: skip
+    add("--policy", metavar="NAME", help="who decides: scripted")
+    add("--poses", metavar="RUNG[,RUNG...]", help=f"who says where things are: {', '.join(RUNGS)} (default oracle; "
+        f"for {PERCEPTION} {RUNGS_OF_PERCEPTION})")  # fmt: skip
     add("--checkpoint", help="parameters of a learned policy", **file)
     add("--episodes", type=int, metavar="N", help="how many episodes, one a seed")
     add("--hours", type=float, metavar="H",
@@ -48,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", help="write the figures; each episode's record goes at once to the .jsonl file beside it", **file)
     add("--resume", action="store_true", help="go on with what that .jsonl file holds already")
     add("--require", type=float, metavar="RATE", help="exit with 1 if a smaller share of episodes succeeds")
+    add("--look", metavar="LOOK", help=f"{PERCEPTION}: how scenes are painted: {', '.join(LOOKS)} (default {LOOKS[0]})")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,8 +68,13 @@ def run(args: argparse.Namespace) -> int:
         HumanoidControlError: whatever the user can put right.
     """
     _check(args)
+    if args.what == PERCEPTION:
+        from policies.evaluation.perception_command import run_command  # with OpenGL and the networks' runtime
+
+        args.poses = args.poses or RUNGS_OF_PERCEPTION
+        return run_command(args)
     campaign = Campaign(
-        factory=str(args.factory), policy=args.policy, poses=args.poses,
+        factory=str(args.factory[0]), policy=args.policy, poses=args.poses or "oracle",
         checkpoint=str(args.checkpoint) if args.checkpoint else None,
         video=str(args.video) if args.video else None, video_of=VIDEO_FAILURES if args.video_failures else VIDEO_ALL,
     )  # fmt: skip
@@ -74,6 +87,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    if args.what == PERCEPTION:
+        _check_of_perception(args)
+    else:
+        for option in ("look",):
+            if getattr(args, option) is not None:
+                raise ConfigurationError(f"--{option} goes with `humanoid evaluate {PERCEPTION}` only.")
+        if len(args.factory) > 1:
+            raise ConfigurationError(f"--factory names {len(args.factory)} files; evaluate one, or several for {PERCEPTION}.")
+        if args.policy is None:
+            raise ConfigurationError("--policy is missing; name one, such as scripted.")
     if (args.episodes is None) == (args.hours is None):
         raise ConfigurationError("Give either --episodes N or --hours H.")
     if args.episodes is not None and args.episodes < 1:
@@ -92,6 +115,16 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigurationError("--video-failures needs --video DIR.")
     if args.hours is not None and (args.video or args.resume or (args.workers or 1) > 1):
         raise ConfigurationError("--hours is one long episode in one process; --video, --resume and --workers do not go with it.")
+
+
+def _check_of_perception(args: argparse.Namespace) -> None:
+    for option in ("hours", "checkpoint", "video", "resume", "require"):
+        if getattr(args, option):
+            raise ConfigurationError(f"--{option} does not go with `humanoid evaluate {PERCEPTION}`.")
+    if args.policy not in (None, "scripted"):
+        raise ConfigurationError(f"--policy is {args.policy}; perception is measured beside the policy scripted.")
+    if args.episodes is None:
+        raise ConfigurationError("--episodes N is missing.")
 
 
 def _make_folder(folder: Path) -> None:

@@ -49,6 +49,7 @@ class GazeWatch:
         """Starts with nothing seen."""
         self.seen: dict[tuple[str, str], list[list[bool]]] = defaultdict(list)
         self._ticks = 0
+        self._order, self._order_height = None, 0.0
         self._hit = np.zeros(1, np.int32)
 
     def __call__(self, floor, loop, output) -> None:
@@ -80,6 +81,18 @@ class GazeWatch:
             return
         what = f"{station.kind} at {height:.1f} m"
         self.seen[what, output.subtask].append([bool(enough(self._in_sight(floor, camera, points))) for camera in CAMERAS])
+
+    def fetched_from(self, floor) -> str:
+        """What the ordered tote stood on when its order began: the kind of station, and at what height."""
+        factory, place = floor.episode.factory, self._places(floor)[floor.order.tote]
+        return f"{factory.station(place.station).kind} at {self._height(floor):.1f} m"
+
+    def _height(self, floor) -> float:
+        """m of the ordered tote's bottom when its order was first looked at."""
+        if self._order is not floor.order:
+            self._order = floor.order
+            self._order_height = float(floor.world.tote_pose(floor.robot.data, floor.order.tote)[2, 3])
+        return self._order_height
 
     def _places(self, floor):
         """Where totes stand when the order being carried out begins."""

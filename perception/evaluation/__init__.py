@@ -1,0 +1,1 @@
+"""What perception is worth in whole episodes: true views, errors, figures. Privileged, and never on the robot."""
