@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="go on with what that .jsonl file holds already")
     add("--require", type=float, metavar="RATE", help="exit with 1 if a smaller share of episodes succeeds")
     add("--look", metavar="LOOK", help=f"{PERCEPTION}: how scenes are painted: {', '.join(LOOKS)} (default {LOOKS[0]})")
+    add("--html", help=f"{PERCEPTION}: write a page with curves and pictures of what went wrong", **file)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,7 +91,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.what == PERCEPTION:
         _check_of_perception(args)
     else:
-        for option in ("look",):
+        for option in ("look", "html"):
             if getattr(args, option) is not None:
                 raise ConfigurationError(f"--{option} goes with `humanoid evaluate {PERCEPTION}` only.")
         if len(args.factory) > 1:

@@ -26,17 +26,17 @@ def run_command(args: argparse.Namespace) -> int:
     """Carries out the command; 0 if every episode was run.
 
     Args:
-        args: `factory` (list of paths), `poses`, `episodes`, `seed`, `workers`, `look`, `json`.
+        args: `factory` (list of paths), `poses`, `episodes`, `seed`, `workers`, `look`, `json`, `html`.
 
     Raises:
         HumanoidControlError: whatever the user can put right.
     """
     campaign = PerceptionCampaign(
         factories=tuple(str(path) for path in args.factory), rungs=parse_rungs(args.poses),
-        look=args.look or LOOKS[0],
+        look=args.look or LOOKS[0], gallery=args.html is not None,
     )  # fmt: skip
     campaign.check()
-    for path in (args.json,):
+    for path in (args.json, args.html):
         if path is not None:
             check_writable(path)
     began = time.perf_counter()
@@ -58,6 +58,10 @@ def run_command(args: argparse.Namespace) -> int:
                "wall_s": round(time.perf_counter() - began, 3)}  # fmt: skip
     if args.json:
         write_whole(args.json, json.dumps(report, indent=1) + "\n")
+    if args.html:
+        from policies.evaluation.perception_page import perception_page
+
+        write_whole(args.html, perception_page(report, episodes))
     _print(report)
     if interrupted:
         print(f"interrupted after {len(episodes)} of {len(jobs)} episodes", file=sys.stderr)

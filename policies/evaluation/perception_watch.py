@@ -33,6 +33,7 @@ NOWHERE_NEAR = 0.25  # m from the nearest tote, beyond which a track is of none
 NO_SUBTASK = "-"
 KEPT_CASES, CASE_GAP_S = 3, 1.5  # of each sort and episode, for the gallery, and how far apart in time
 ERROR, MISS, FALSE = "error", "miss", "false"
+LEAST_ERROR = 0.003  # m, from which an error is worth showing
 MISS_DISTANCE = 1.5  # m, within which a miss is worth showing
 EXPOSURE_SLACK_S = 1e-9
 
@@ -232,7 +233,7 @@ class PerceptionWatch:
                          *figures, frame.stamp_s))  # fmt: skip
         if not self._gallery:
             return
-        if compared is not None and view.seen_share >= FAIR_SHARE:
+        if compared is not None and compared.position >= LEAST_ERROR and view.seen_share >= FAIR_SHARE:
             self._keep_case(log, ERROR, compared.position, frame, view, estimate, compared, subtask)
         if not found and view.seen_share >= CLEAR_SHARE and view.distance < MISS_DISTANCE:
             self._keep_case(log, MISS, 1.0 / view.distance, frame, view, estimate, compared, subtask)
