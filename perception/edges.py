@@ -10,6 +10,7 @@ may be off, each further one less.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -29,6 +30,7 @@ REACHES = (120.0, 60.0, 30.0, 9.0)  # px to either side that a strip shows, roun
 SEARCHED = 2.0  # deviations of where an edge is expected that the first round shows
 POINTS = 10  # along each edge, at most
 SPACING = 0.05  # m between them, at least
+FINE_SPACING = 0.02  # m between those of which they are chosen
 NEAREST = 0.15  # m before the camera, nearer than which no point of an edge is used
 SMALLEST_ANGLE = 0.02  # of the sight against an edge's direction: seen end-on it has no side
 FEWEST = 4  # strips in which the edge is in sight, for a surface to be one
@@ -51,6 +53,17 @@ class Edge:
     start: np.ndarray
     end: np.ndarray
     inside: np.ndarray
+
+    @cached_property
+    def along(self) -> np.ndarray:
+        """(3,) unit vector from its start to its end."""
+        return (self.end - self.start) / np.linalg.norm(self.end - self.start)
+
+    @cached_property
+    def fine(self) -> np.ndarray:
+        """(N, 3) m, points along it, every two centimetres."""
+        count = max(int(np.linalg.norm(self.end - self.start) / FINE_SPACING), 2)
+        return self.start + np.linspace(0.0, 1.0, count)[:, None] * (self.end - self.start)
 
 
 def surface_edges(station: Station, shelf: int) -> list[Edge]:
@@ -96,40 +109,38 @@ def expected_points(edges: list[Edge], camera_from_surface: np.ndarray, camera: 
         camera: the intrinsics.
         margin: px that a point keeps from the image's border.
     """
-    points, pixels, across, indices = [], [], [], []
+    chosen, indices = [], []
     rotation, origin = camera_from_surface[:3, :3], camera_from_surface[:3, 3]
+    fine = np.concatenate([edge.fine for edge in edges])
+    seen = fine @ rotation.T + origin
+    before = seen[:, 2] > NEAREST
+    where = np.full((len(fine), 2), -1e6)
+    if before.any():
+        where[before] = camera.project(seen[before])[0]
+    usable = before & ((where > margin) & (where < (camera.width - 1 - margin, camera.height - 1 - margin))).all(axis=1)
+    first = 0
     for index, edge in enumerate(edges):
-        length = float(np.linalg.norm(edge.end - edge.start))
-        along = (edge.end - edge.start) / length
-        fine = edge.start + np.linspace(0.0, 1.0, max(int(length / 0.02), 2))[:, None] * (edge.end - edge.start)
-        seen = fine @ rotation.T + origin
-        before = seen[:, 2] > NEAREST
-        where = np.full((len(fine), 2), -1e6)
-        if before.any():
-            where[before] = camera.project(seen[before])[0]
-        inside = ((where > margin) & (where < (camera.width - 1 - margin, camera.height - 1 - margin))).all(axis=1)
-        usable = np.flatnonzero(before & inside)
-        if usable.size < 2:
+        mine = first + np.flatnonzero(usable[first : first + len(edge.fine)])
+        first += len(edge.fine)
+        if mine.size < 2:
             continue
-        room = float(np.linalg.norm(fine[usable[-1]] - fine[usable[0]]))
+        room = float(np.linalg.norm(fine[mine[-1]] - fine[mine[0]]))
         count = int(np.clip(room / SPACING, 2, POINTS))
-        for k in np.unique(usable[np.linspace(0, usable.size - 1, count).round().astype(int)]):
-            ahead, inwards = camera.project(np.array([seen[k] + 0.01 * rotation @ along, seen[k] + 0.01 * rotation @ edge.inside]))[0]
-            tangent, inwards = ahead - where[k], inwards - where[k]
-            size = float(np.linalg.norm(tangent))
-            if size < 1e-6:
-                continue
-            normal = np.array([-tangent[1], tangent[0]]) / size
-            side = float(normal @ inwards)
-            if abs(side) < SMALLEST_ANGLE * np.linalg.norm(inwards):
-                continue
-            points.append(fine[k])
-            pixels.append(where[k])
-            across.append(normal if side < 0 else -normal)
-            indices.append(index)
-    shape = (len(points), -1)
-    return EdgePoints(np.array(points).reshape(shape[0], 3), np.array(pixels).reshape(shape[0], 2),
-                      np.array(across).reshape(shape[0], 2), np.array(indices, int))  # fmt: skip
+        kept = np.unique(mine[np.linspace(0, mine.size - 1, count).round().astype(int)])
+        chosen.append(kept)
+        indices.append(np.full(kept.size, index))
+    if not chosen:
+        return EdgePoints(np.zeros((0, 3)), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0, int))
+    rows, indices = np.concatenate(chosen), np.concatenate(indices)
+    # A centimetre along the edge, and one to its inside, as they look in the image.
+    moved = 0.01 * np.concatenate([np.array([edge.along for edge in edges])[indices], np.array([edge.inside for edge in edges])[indices]])
+    ahead, inwards = (camera.project(np.tile(seen[rows], (2, 1)) + moved @ rotation.T)[0] - np.tile(where[rows], (2, 1))).reshape(2, -1, 2)
+    normals = np.column_stack([-ahead[:, 1], ahead[:, 0]]) / np.maximum(np.linalg.norm(ahead, axis=1), 1e-6)[:, None]
+    side = (normals * inwards).sum(axis=1)
+    sided = np.abs(side) >= SMALLEST_ANGLE * np.linalg.norm(inwards, axis=1)  # not where it is seen end-on
+    sided &= np.linalg.norm(ahead, axis=1) >= 1e-6
+    across = np.where(side[:, None] < 0, normals, -normals)
+    return EdgePoints(fine[rows][sided], where[rows][sided], across[sided], indices[sided])
 
 
 def cut_strips(rgb: np.ndarray, expected: EdgePoints, reach: float) -> np.ndarray:
@@ -191,8 +202,10 @@ class EdgeFinder:
             PerceptionError: the network fails.
         """
         pose, information = expected_pose, np.zeros((4, 4))
-        for reach in self._reaches(edges, pose, camera, prior):
-            expected = expected_points(edges, pose, camera, margin=2.0)
+        expected = expected_points(edges, pose, camera, margin=2.0)
+        for turn, reach in enumerate(self._reaches(expected, pose, camera, prior)):
+            if turn:
+                expected = expected_points(edges, pose, camera, margin=2.0)
             if len(expected.points) < FEWEST:
                 return None
             offsets, deviations, likely = self.read(cut_strips(frame.rgb, expected, reach), reach)
@@ -210,9 +223,8 @@ class EdgeFinder:
                                NETWORK_WHITE_SHARE)  # fmt: skip
 
     @staticmethod
-    def _reaches(edges: list[Edge], pose: np.ndarray, camera: CameraModel, prior: np.ndarray) -> tuple[float, ...]:
+    def _reaches(expected: EdgePoints, pose: np.ndarray, camera: CameraModel, prior: np.ndarray) -> tuple[float, ...]:
         """The rounds' reaches: the first wide enough for how badly the surface's place is known, and at least two."""
-        expected = expected_points(edges, pose, camera, margin=2.0)
         if not len(expected.points):
             return REACHES[-2:]
         spread = float(np.median(np.sqrt((rows_of(expected, pose, camera) ** 2) @ np.asarray(prior) ** 2)))
