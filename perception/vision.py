@@ -68,11 +68,13 @@ class VisionHealth:
         cameras: by name.
         seconds: of computing that the newest image took.
         restarts: how often everything began anew, because the robot's clock went back.
+        restarted_s: to what time it did the last time; -inf: never.
     """
 
     cameras: dict[str, CameraHealth] = field(default_factory=dict)
     seconds: float = 0.0
     restarts: int = 0
+    restarted_s: float = -np.inf
 
     def refuse(self, camera: str, problem: str) -> None:
         """Notes that an image could not be used."""
@@ -132,6 +134,7 @@ class VisionPoses:
         with self._lock:
             if len(self._states) and state.stamp_s < self._states.newest.stamp_s:
                 self.forget()
+                self.health.restarts, self.health.restarted_s = self.health.restarts + 1, state.stamp_s
             self._states.add(state, estimate)
             self._advance()
 
@@ -150,7 +153,7 @@ class VisionPoses:
                 self._checks[name] = FrameCheck(camera)
 
     def forget(self) -> None:
-        """Begins anew: the robot's clock went back, and with it went `odom` and all that was seen."""
+        """Begins anew: where `odom` is and all that was seen counts no more."""
         with self._lock:
             self._states.clear()
             self._localiser.forget()
@@ -161,7 +164,6 @@ class VisionPoses:
                 check.forget()
             for camera in self.health.cameras.values():
                 camera.stamp_s = -np.inf
-            self.health.restarts += 1
 
     @property
     def map_from_odom(self) -> np.ndarray:
@@ -186,10 +188,13 @@ class VisionPoses:
                 self.health.refuse(frame.camera, problem)
                 continue
             health.problem = ""
-            began = time.perf_counter()
+            began, restarts = time.perf_counter(), self.health.restarts
             self._look(frame)
             self.health.seconds = time.perf_counter() - began
-            health.stamp_s, health.used = frame.stamp_s, health.used + 1
+            with self._lock:
+                if restarts == self.health.restarts:  # else it was of another time
+                    health.stamp_s = frame.stamp_s
+                health.used += 1
 
     def read(self) -> PoseSet:
         """See `PoseSource.read`.
