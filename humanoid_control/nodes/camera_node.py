@@ -34,6 +34,7 @@ from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import parameter
 from humanoid_control.ros.qos import create_publisher
 from humanoid_control.simulation.cameras import CameraRenderer, camera_matrix, outside_camera
+from humanoid_control.simulation.image_noise import DEVIATION, ImageNoise
 
 NAME = "camera_node"
 POLL_PERIOD_S = 0.02
@@ -47,11 +48,13 @@ class CameraParameters:
 
     factory: str = parameter("line_side", DESCRIPTION)
     seed: int = parameter(0, "of the simulated episode", minimum=0)
+    tags: bool = parameter(False, "totes and stations carry AprilTags")
     cameras: bool = parameter(True, "render the robot's cameras")
     names: tuple[str, ...] = parameter(topics.CAMERAS, "of the robot's cameras", choices=topics.CAMERAS)
     rate_hz: float = parameter(15.0, "of each camera, at most", minimum=0.1, maximum=60.0)
     width: int = parameter(640, "pixels", minimum=16, maximum=3840)
     height: int = parameter(360, "pixels", minimum=16, maximum=2160)
+    noise: float = parameter(DEVIATION, "standard deviation of colour images, of 255", minimum=0.0, maximum=50.0)
     depth: bool = parameter(False, "depth images too")
     video: str = parameter("", "file to film to (mp4); empty: no film")
     video_rate_hz: float = parameter(20.0, "pictures a second of the film", minimum=1.0, maximum=50.0)
@@ -86,10 +89,10 @@ class CameraNode(ManagedNode):
         p = self.parameters
         if hasattr(os, "nice"):
             os.nice(max(0, NICENESS - os.nice(0)))
-        self._mirror = SimulationMirror(self._factory, p.seed)
+        self._mirror = SimulationMirror(self._factory, p.seed, tags=p.tags)
         if p.video:
             self._film = Film(self._factory, p.seed, Path(p.video), size=(p.video_width, p.video_height),
-                              rate_hz=p.video_rate_hz, pretty=p.video_pretty)  # fmt: skip
+                              rate_hz=p.video_rate_hz, pretty=p.video_pretty, tags=p.tags)  # fmt: skip
             self._film.start()
         if p.cameras:
             self._cameras = RobotCameras(self, self._factory, p)
@@ -141,10 +144,10 @@ class CameraNode(ManagedNode):
 class _Worker:
     """A thread that draws: OpenGL wants everything done in the thread that began."""
 
-    def __init__(self, factory: Factory, seed: int, *, pretty: bool = False) -> None:
+    def __init__(self, factory: Factory, seed: int, *, pretty: bool = False, tags: bool = False) -> None:
         self.failure = ""
         self._factory = factory
-        self._mirror = SimulationMirror(factory, seed)
+        self._mirror = SimulationMirror(factory, seed, tags=tags)
         self._pretty = pretty
         self._ending = threading.Event()
         self._ready = threading.Event()
@@ -198,9 +201,10 @@ class RobotCameras(_Worker):
 
     def __init__(self, node: Node, factory: Factory, parameters: CameraParameters) -> None:
         """Makes the publishers."""
-        super().__init__(factory, parameters.seed)
+        super().__init__(factory, parameters.seed, tags=parameters.tags)
         self.newest: tuple[np.ndarray, float] | None = None
         self._parameters = parameters
+        self._noise = ImageNoise(self._mirror.episode.stream("images"), deviation=parameters.noise)
         self._senders = {name: {kind: create_publisher(node, topic) for kind, topic in topics.camera_topics(name).items()}
                          for name in parameters.names}  # fmt: skip
 
@@ -229,7 +233,7 @@ class RobotCameras(_Worker):
         info.header = header
         senders["camera_info"].publish(info)
         if senders["image_raw"].get_subscription_count():
-            pixels = renderer.rgb(data, name, width=p.width, height=p.height)
+            pixels = self._noise.added_to(renderer.rgb(data, name, width=p.width, height=p.height))
             senders["image_raw"].publish(_image(header, pixels, "rgb8", 3))
         if p.depth and senders["depth/image_raw"].get_subscription_count():
             depth = renderer.depth(data, name, width=p.width, height=p.height)
@@ -247,7 +251,8 @@ class RobotCameras(_Worker):
 class Film(_Worker):
     """Films the floor from outside, without leaving anything out."""
 
-    def __init__(self, factory: Factory, seed: int, path: Path, *, size: tuple[int, int], rate_hz: float, pretty: bool) -> None:
+    def __init__(self, factory: Factory, seed: int, path: Path, *, size: tuple[int, int], rate_hz: float, pretty: bool,
+                 tags: bool = False) -> None:  # fmt: skip
         """Prepares the film; the file is written as pictures come.
 
         Args:
@@ -256,8 +261,9 @@ class Film(_Worker):
             size: width and height in pixels.
             rate_hz: pictures a simulated second.
             pretty: shadows and smooth edges.
+            tags: totes and stations carry AprilTags.
         """
-        super().__init__(factory, seed, pretty=pretty)
+        super().__init__(factory, seed, pretty=pretty, tags=tags)
         self._path, self._size, self._rate_hz = path, size, rate_hz
         self._waiting: deque[tuple[np.ndarray, float]] = deque()
         self._next_s: float | None = None

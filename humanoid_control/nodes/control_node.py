@@ -57,6 +57,7 @@ class ControlParameters:
     robot: str = parameter("mujoco", "driver", choices=("mujoco", "fake"))
     factory: str = parameter("line_side", f"{DESCRIPTION}; for the driver mujoco")
     seed: int = parameter(0, "of the episode drawn from the factory; for the driver mujoco", minimum=0)
+    tags: bool = parameter(False, "totes and stations carry AprilTags; for the driver mujoco")
     rate_factor: float = parameter(1.0, "simulated time over wall time; 0: as fast as it goes", minimum=0.0, maximum=100.0)
     check_domain: bool = parameter(True, "refuse to start beside another control_node of this domain and namespace")
 
@@ -103,7 +104,8 @@ class ControlNode(Node):
         from humanoid_control.simulation.episode import draw_episode  # only where they are wanted: they are heavy
         from humanoid_control.simulation.simulated_factory import SimulatedFactory
 
-        self.simulation = SimulatedFactory(model, draw_episode(find_factory(parameters.factory), parameters.seed))
+        episode = draw_episode(find_factory(parameters.factory), parameters.seed)
+        self.simulation = SimulatedFactory(model, episode, tags=parameters.tags)
         self._order_id, self._told_verdict = "", None
         return self.simulation.robot
 

@@ -21,14 +21,18 @@ class SimulationMirror:
         world: the factory's part.
     """
 
-    def __init__(self, factory: Factory, seed: int) -> None:
+    def __init__(self, factory: Factory, seed: int, *, tags: bool = False) -> None:
         """Builds the scene.
+
+        Args:
+            factory, seed: of the simulation.
+            tags: totes and stations carry AprilTags; positions are the same without.
 
         Raises:
             SimulationError: it cannot be built.
         """
         self.episode = draw_episode(factory, seed)
-        self.scene = build_scene(self.episode, build_robot_spec(RobotModel.load()))
+        self.scene = build_scene(self.episode, build_robot_spec(RobotModel.load()), tags=tags)
         self.world = FactoryWorld(self.scene, self.episode)
         self.data = mujoco.MjData(self.scene)
 

@@ -28,6 +28,7 @@ class ViewerParameters:
 
     factory: str = parameter("line_side", DESCRIPTION)
     seed: int = parameter(0, "of the simulated episode", minimum=0)
+    tags: bool = parameter(False, "totes and stations carry AprilTags")
 
 
 class ViewerNode(Node):
@@ -44,7 +45,7 @@ class ViewerNode(Node):
                                      "viewer:=true, or film with video:=FILE.mp4")  # fmt: skip
         super().__init__(NAME, **NODE_OPTIONS)
         parameters = declare_parameters(self, ViewerParameters)
-        self._mirror = SimulationMirror(find_factory(parameters.factory), parameters.seed)
+        self._mirror = SimulationMirror(find_factory(parameters.factory), parameters.seed, tags=parameters.tags)
         import mujoco.viewer
 
         try:
