@@ -1,0 +1,93 @@
+"""What vision says about itself: how well it does, what it lacks, and what helps; and whether it may tell poses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perception.poses import PoseSet
+from perception.vision import FIDUCIAL, LOST_CAMERA_S, VisionHealth
+
+START_S = 15.0  # that the rest of a robot is given to start
+RESTART_S = 10.0  # for which it is told that the clock went back
+ENOUGH_IMAGES = 30  # of which some should show something
+
+
+@dataclass(frozen=True)
+class VisionReport:
+    """A judgement.
+
+    Attributes:
+        level: `ok`, `warn` or `error`.
+        message: why, and what helps, in one line.
+        kind: what has to differ for it to be another message; figures are not in it.
+        tells: whether poses may be told: not without the robot's state, nor without any camera.
+    """
+
+    level: str
+    message: str
+    kind: str
+    tells: bool
+
+
+def report(
+    health: VisionHealth, *, rung: str, now_s: float | None, silence_s: float, waited_s: float, stale_s: float,
+    lost_s: float = LOST_CAMERA_S, people: tuple[str, ...] = (), uncalibrated: tuple[str, ...] = (), poses: PoseSet | None = None,
+    problem: str = "",
+) -> VisionReport:  # fmt: skip
+    """Judges.
+
+    Args:
+        health: of cameras and computing.
+        rung: its name.
+        now_s: the robot's clock; None before its first state.
+        silence_s: since its newest state came.
+        waited_s: since work began.
+        stale_s: of silence that is allowed.
+        lost_s: without a usable image that a camera is allowed.
+        people: whom the factory's file tells of, and no camera's rung sees.
+        uncalibrated: cameras nobody has calibrated.
+        poses: as told last.
+        problem: of what came and could not even be taken over.
+    """
+    note = f" ({problem})" if problem else ""
+    if now_s is None:
+        level = "warn" if waited_s < START_S else "error"
+        return VisionReport(level, f"{rung}: waits for the robot's state and base estimate: start control_node{note}", "no state", False)
+    if silence_s > stale_s:
+        return VisionReport("error", f"{rung}: no state of the robot for {silence_s:.1f} s ({stale_s:.1f} s allowed), tells no poses: "
+                            f"see to control_node{note}", "state stale", False)  # fmt: skip
+    lost = health.lost(now_s, lost_s)
+    why = {name: _why_lost(health, name, now_s) for name in lost}
+    if len(lost) == len(health.cameras):
+        began = all(camera.used == camera.refused == 0 for camera in health.cameras.values())
+        level = "warn" if began and waited_s < START_S else "error"
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in why.items())
+        return VisionReport(level, f"{rung}: no camera can be used, tells no poses: {reasons}; start the cameras' driver (in simulation "
+                            "camera_node), or clean, light and connect them", f"all lost, {'waits' if began else 'fails'}", False)  # fmt: skip
+    complaints = {f"lost {name}": f"{name} is lost ({reason}): see to it" for name, reason in why.items()}
+    if uncalibrated:
+        complaints["uncalibrated"] = (f"{', '.join(uncalibrated)} not calibrated, poses are less certain: run humanoid calibrate "
+                                      "--out FILE, and give calibration:=FILE")  # fmt: skip
+    if rung == FIDUCIAL and _sees_no_tags(health, poses):
+        complaints["no tags"] = "no tags seen: put them up (a simulation has them with poses:=fiducial)"
+    if people:
+        complaints["people"] = f"people ({', '.join(people)}) are not seen by this rung: keep the fence closed"
+    if now_s - health.restarted_s < RESTART_S:
+        complaints[f"{health.restarts} restarts"] = "the robot's clock went back, and all began anew"
+    if not complaints:
+        return VisionReport("ok", f"{rung}: sees", "sees", True)
+    return VisionReport("warn", f"{rung}: sees, but {'; '.join(complaints.values())}", ", ".join(complaints), True)
+
+
+def _why_lost(health: VisionHealth, name: str, now_s: float) -> str:
+    camera = health.cameras[name]
+    if camera.problem:
+        return camera.problem
+    return f"no image for {now_s - camera.stamp_s:.1f} s" if camera.used else "no image yet"
+
+
+def _sees_no_tags(health: VisionHealth, poses: PoseSet | None) -> bool:
+    if poses is None or sum(camera.used for camera in health.cameras.values()) < ENOUGH_IMAGES:
+        return False
+    things = [*poses.totes.values(), *poses.surfaces.values()]
+    return all(thing.stamp_s < 0 for thing in things)
