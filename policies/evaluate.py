@@ -24,7 +24,8 @@ from perception.poses import RUNGS
 from policies.evaluation.campaign import VIDEO_ALL, VIDEO_FAILURES, Campaign, run_campaign
 from policies.evaluation.journal import Journal, write_whole
 from policies.evaluation.soak import make_soak_worker, memory_trend
-from policies.evaluation.summary import percentiles, summarise
+from policies.evaluation.rungs import parse_rungs
+from policies.evaluation.summary import paired_difference, percentiles, summarise
 from policies.evaluation.workers import run_jobs
 
 EXIT_BELOW_REQUIRED = 1
@@ -74,17 +75,26 @@ def run(args: argparse.Namespace) -> int:
 
         args.poses = args.poses or RUNGS_OF_PERCEPTION
         return run_command(args)
-    campaign = Campaign(
-        factory=str(args.factory[0]), policy=args.policy, poses=args.poses or "oracle",
-        checkpoint=str(args.checkpoint) if args.checkpoint else None,
-        video=str(args.video) if args.video else None, video_of=VIDEO_FAILURES if args.video_failures else VIDEO_ALL,
-    )  # fmt: skip
-    campaign.check()
-    if args.video:
-        _make_folder(args.video)
+    rungs = parse_rungs("oracle" if args.poses is None else args.poses)
+    if len(rungs) > 1 and args.hours is not None:
+        raise ConfigurationError(f"--hours goes with one pose source; --poses names {len(rungs)}.")
+    campaigns = [_campaign(args, rung, video=args.video / rung if args.video and len(rungs) > 1 else args.video) for rung in rungs]
+    for campaign in campaigns:
+        campaign.check()
+        if campaign.video:
+            _make_folder(Path(campaign.video))
     if args.json:
         _make_folder(args.json.absolute().parent)
-    return _soak(args, campaign) if args.hours is not None else _evaluate(args, campaign)
+    if args.hours is not None:
+        return _soak(args, campaigns[0])
+    return _evaluate(args, campaigns[0]) if len(rungs) == 1 else _compare(args, campaigns)
+
+
+def _campaign(args: argparse.Namespace, rung: str, *, video: Path | None) -> Campaign:
+    return Campaign(
+        factory=str(args.factory[0]), policy=args.policy, poses=rung, checkpoint=str(args.checkpoint) if args.checkpoint else None,
+        video=str(video) if video else None, video_of=VIDEO_FAILURES if args.video_failures else VIDEO_ALL,
+    )  # fmt: skip
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -139,16 +149,27 @@ def _make_folder(folder: Path) -> None:
 
 
 def _evaluate(args: argparse.Namespace, campaign: Campaign) -> int:
+    report, _ = _run(args, campaign, journal_path(args.json) if args.json else None)
+    if args.json:
+        write_whole(args.json, json.dumps(report, indent=1) + "\n")
+    _print(report)
+    if not report["complete"]:
+        return _interrupted(args, report["episodes"], args.episodes)
+    return _exit_code(args, report["success_rate"])
+
+
+def _run(args: argparse.Namespace, campaign: Campaign, journal_file: Path | None) -> tuple[dict, dict[int, dict]]:
+    """The report of one campaign, and its records by seed."""
     began = time.perf_counter()
     seeds = range(args.seed, args.seed + args.episodes)
-    journal = Journal(journal_path(args.json), campaign.fingerprint(), resume=args.resume) if args.json else None
+    journal = Journal(journal_file, campaign.fingerprint(), resume=args.resume) if journal_file else None
     records = {seed: record for seed, record in (journal.records if journal else {}).items() if seed in seeds}
     left = [seed for seed in seeds if seed not in records]
     workers = min(args.workers or _cores(), max(len(left), 1))
     interrupted = False
     try:
         with _progress() as progress:
-            task = progress.add_task("", total=len(seeds), completed=len(records), rate=_rate_text(records))
+            task = progress.add_task("", total=len(seeds), completed=len(records), rate=_rate_text(records), poses=campaign.poses)
             for record in run_campaign(campaign, left, workers=workers):
                 records[record["seed"]] = record
                 if journal:
@@ -161,19 +182,49 @@ def _evaluate(args: argparse.Namespace, campaign: Campaign) -> int:
             journal.close(complete=len(records) == len(seeds))
     report = _heading(campaign) | summarise([records[seed] for seed in seeds if seed in records])
     report |= {"complete": not interrupted, "workers": workers, "wall_s": round(time.perf_counter() - began, 3)}
+    return report, records
+
+
+def _interrupted(args: argparse.Namespace, done: int, wanted: int) -> int:
+    note = "the episodes so far are kept; --resume goes on" if args.json else "with --json FILE the episodes so far would be kept"
+    print(f"interrupted after {done} of {wanted} episodes: {note}", file=sys.stderr)
+    return EXIT_INTERRUPTED
+
+
+def _compare(args: argparse.Namespace, campaigns: list[Campaign]) -> int:
+    """Carries out the same seeds with each pose source in turn, and compares them with the first."""
+    reports: dict[str, dict] = {}
+    records: dict[str, dict[int, dict]] = {}
+    for campaign in campaigns:
+        file = rung_journal_path(args.json, campaign.poses) if args.json else None
+        reports[campaign.poses], records[campaign.poses] = _run(args, campaign, file)
+        if not reports[campaign.poses]["complete"]:
+            break
+    first = campaigns[0].poses
+    complete = len(reports) == len(campaigns) and all(report["complete"] for report in reports.values())
+    joined = {
+        "factory": campaigns[0].factory, "policy": campaigns[0].policy, "poses": [campaign.poses for campaign in campaigns],
+        "checkpoint": campaigns[0].checkpoint, "seed": args.seed, "reports": reports,
+        "against": first, "differences": {rung: paired_difference(records[first], records[rung]) for rung in reports if rung != first},
+        "complete": complete,
+    }  # fmt: skip
     if args.json:
-        write_whole(args.json, json.dumps(report, indent=1) + "\n")
-    _print(report)
-    if interrupted:
-        note = "the episodes so far are kept; --resume goes on" if args.json else "with --json FILE the episodes so far would be kept"
-        print(f"interrupted after {len(records)} of {len(seeds)} episodes: {note}", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return _exit_code(args, report["success_rate"])
+        write_whole(args.json, json.dumps(joined, indent=1) + "\n")
+    _print_compared(joined)
+    if not complete:
+        return _interrupted(args, sum(report["episodes"] for report in reports.values()), args.episodes * len(campaigns))
+    return max(_exit_code(args, report["success_rate"], rung) for rung, report in reports.items())
 
 
 def journal_path(json_path: Path) -> Path:
     """Where the episodes' records of a campaign with `--json` go."""
     return json_path.with_suffix(".jsonl") if json_path.suffix == ".json" else json_path.with_name(json_path.name + ".jsonl")
+
+
+def rung_journal_path(json_path: Path, rung: str) -> Path:
+    """Where the episodes' records of one of several pose sources go."""
+    path = journal_path(json_path)
+    return path.with_name(f"{path.stem}.{rung}{path.suffix}")
 
 
 def _heading(campaign: Campaign) -> dict:
@@ -189,7 +240,7 @@ def _cores() -> int:
 
 def _progress() -> Progress:
     console = Console(stderr=True)
-    return Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+    return Progress(TextColumn("episodes, {task.fields[poses]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
                     TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True,
                     disable=not console.is_terminal)  # fmt: skip
 
@@ -200,10 +251,11 @@ def _rate_text(records: dict[int, dict]) -> str:
     return f"{100 * sum(r['success'] for r in records.values()) / len(records):.1f}% succeeded"
 
 
-def _exit_code(args: argparse.Namespace, rate: float | None) -> int:
+def _exit_code(args: argparse.Namespace, rate: float | None, rung: str = "") -> int:
     if args.require is None or (rate is not None and rate >= args.require):
         return 0
-    print(f"the success rate is {rate}; {args.require:g} is required", file=sys.stderr)
+    of = f" with poses from {rung}" if rung else ""
+    print(f"the success rate{of} is {rate}; {args.require:g} is required", file=sys.stderr)
     return EXIT_BELOW_REQUIRED
 
 
@@ -226,6 +278,43 @@ def _print(report: dict) -> None:
     console = Console()
     console.print(table)
     _print_failures(console, report["failures"])
+
+
+def _print_compared(joined: dict) -> None:
+    table = Table(title=f"{joined['policy']} on {Path(joined['factory']).name}, the same seeds with each pose source")
+    ran = {rung: report for rung, report in joined["reports"].items() if report["episodes"]}
+    for column in ("poses from", *ran):
+        table.add_column(column)
+    first = joined["against"]
+    lines = (
+        ("episodes done", lambda r: f"{r['success']} of {r['episodes']}: {r['success_rate']:.1%}"),
+        ("95% interval", lambda r: f"{r['wilson_95'][0]:.1%} to {r['wilson_95'][1]:.1%}"),
+        (f"points more than {first}", lambda r: _difference_text(joined["differences"].get(r["poses"]))),
+        ("won, lost against it", lambda r: _exchange_text(joined["differences"].get(r["poses"]))),
+        ("orders done", lambda r: f"{r['orders_done']} of {r['orders']}"),
+        ("falls, drops, retries", lambda r: f"{r['falls']}, {r['drops']}, {r['retries']}"),
+        ("time per order", lambda r: _pair(r["cycle_time_s"], "s", 1.0, 1)),
+        ("wall clock", lambda r: f"{r['wall_s']:.0f} s"),
+    )
+    for name, text in lines:
+        table.add_row(name, *(text(report) for report in ran.values()))
+    console = Console()
+    console.print(table)
+    for rung, report in joined["reports"].items():
+        if report["failures"]:
+            console.print(f"poses from {rung}:", highlight=False)
+            _print_failures(console, report["failures"])
+
+
+def _difference_text(difference: dict | None) -> str:
+    if difference is None or difference["difference"] is None:
+        return "-"
+    low, high = difference["interval_95"]
+    return f"{100 * difference['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def _exchange_text(difference: dict | None) -> str:
+    return "-" if difference is None else f"{difference['only_this']}, {difference['only_first']}"
 
 
 def _print_failures(console: Console, failures: list[dict]) -> None:

@@ -12,10 +12,10 @@ from humanoid_control.robot_model import RobotModel, default_urdf_path
 from humanoid_control.simulation.simulated_factory import CONTROL_PERIOD_S
 from perception.evaluation.figures import Rows, gaze_figures, rung_figures
 from perception.evaluation.looks import check_look, painted_floor
-from perception.poses import RUNGS
 from perception.vision import FIDUCIAL
 from policies.evaluation.campaign import code_hash, file_hash
 from policies.evaluation.perception_watch import CAMERAS, PerceptionWatch
+from policies.evaluation.rungs import parse_rungs
 from policies.evaluation.workers import run_jobs
 from policies.registry import make_policy
 from policies.runtime import run_episode
@@ -23,23 +23,6 @@ from policies.runtime import run_episode
 POLICY = "scripted"
 TARGETS = {"position_mm": {"p50": 8.0, "p95": 25.0}, "angle_deg": {"p50": 1.0}, "recall": 0.99, "false_per_image": 0.005,
            "coverage_90": [0.85, 0.95], "over_60_mm_not_owned": 0}  # fmt: skip
-
-
-def parse_rungs(text: str) -> tuple[str, ...]:
-    """The rungs of a list with commas.
-
-    Raises:
-        ConfigurationError: it is empty, or one is unknown or there twice.
-    """
-    rungs = tuple(part.strip() for part in text.split(","))
-    if not any(rungs):
-        raise ConfigurationError(f"--poses '{text}' names no pose source; allowed: {', '.join(RUNGS)}.")
-    for rung in rungs:
-        if rung not in RUNGS:
-            raise ConfigurationError(f"There is no pose source '{rung}'; allowed: {', '.join(RUNGS)}.")
-        if rungs.count(rung) > 1:
-            raise ConfigurationError(f"--poses names '{rung}' {rungs.count(rung)} times; once is enough.")
-    return rungs
 
 
 @dataclass(frozen=True)

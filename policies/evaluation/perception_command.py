@@ -17,7 +17,8 @@ from humanoid_control.bench.report import versions
 from humanoid_control.errors import ConfigurationError
 from perception.evaluation.looks import LOOKS
 from policies.evaluation.journal import write_whole
-from policies.evaluation.perception_campaign import PerceptionCampaign, parse_rungs, perception_report, run_perception
+from policies.evaluation.perception_campaign import PerceptionCampaign, perception_report, run_perception
+from policies.evaluation.rungs import parse_rungs
 
 EXIT_INTERRUPTED = 130
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from humanoid_control import cli
-from policies.evaluate import journal_path
+from policies.evaluate import journal_path, rung_journal_path
 from policies.evaluation.episode_record import TIMING_KEY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,6 +76,26 @@ def test_a_whole_episode_is_the_same_in_another_process(tmp_path, whole_episode)
     assert report["cycle_time_s"]["p50"] == pytest.approx(here["orders"][0]["time_s"], abs=1e-3)
 
 
+def test_pose_sources_are_compared_on_the_same_seeds(tmp_path, pen, capsys):
+    out, alone = tmp_path / "out.json", tmp_path / "alone.json"
+    options = ("--factory", pen, "--policy", "scripted", "--episodes", 2, "--seed", 5, "--workers", 1)
+    assert evaluate(*options, "--poses", "oracle,fiducial", "--json", out, "--require", 0.5) == 1
+    said = capsys.readouterr()
+    assert "with poses from fiducial is 0.0; 0.5 is required" in said.err
+    assert evaluate(*options, "--poses", "oracle", "--json", alone) == 0
+    report = json.loads(out.read_text())
+    assert report["complete"] and list(report["reports"]) == report["poses"] == ["oracle", "fiducial"]
+    single = json.loads(alone.read_text())
+    assert {k: v for k, v in report["reports"]["oracle"].items() if k not in TIMING} == {k: v for k, v in single.items() if k not in TIMING}
+    assert report["differences"]["fiducial"] | {"interval_95": None} == {
+        "episodes": 2, "only_first": 0, "only_this": 0, "difference": 0.0, "interval_95": None}  # fmt: skip
+    journals = {rung: rung_journal_path(out, rung).read_text() for rung in report["poses"]}
+    assert all('"seed": 6' in text for text in journals.values())
+    assert evaluate(*options, "--poses", "oracle,fiducial", "--json", out, "--resume") == 0
+    again = json.loads(out.read_text())
+    assert again["reports"]["fiducial"]["failures"] == report["reports"]["fiducial"]["failures"]
+
+
 def test_an_interrupted_campaign_keeps_its_episodes_and_goes_on(tmp_path, pen):
     out = tmp_path / "out.json"
     command = [sys.executable, "-m", "humanoid_control.cli", "evaluate", "--factory", str(pen), "--policy", "scripted",
@@ -118,6 +138,14 @@ def test_hours_go_on_after_failures_and_are_accounted_for(tmp_path, pen):
 @pytest.mark.parametrize("arguments, named", [
     (("--policy", "clever", "--episodes", 1), "no policy 'clever'; allowed: scripted"),
     (("--policy", "scripted", "--poses", "guess", "--episodes", 1), "no pose source 'guess'; allowed: oracle"),
+    (("--policy", "scripted", "--poses", "oracle,guess", "--episodes", 1), "no pose source 'guess'; allowed: oracle"),
+    (("--policy", "scripted", "--poses", "oracle,", "--episodes", 1), "no pose source ''; allowed: oracle"),
+    (("--policy", "scripted", "--poses", ",", "--episodes", 1), "--poses ',' names no pose source; allowed: oracle"),
+    (("--policy", "scripted", "--poses", "tracker,oracle,tracker", "--episodes", 1), "--poses names 'tracker' 2 times"),
+    (("--policy", "scripted", "--poses", "oracle,tracker", "--hours", 1), "--hours goes with one pose source; --poses names 2"),
+    (("--episodes", 1), "--policy is missing"),
+    (("--policy", "scripted", "--episodes", 1, "--look", "plain"), "--look goes with `humanoid evaluate perception` only"),
+    (("/no/second.yaml", "--policy", "scripted", "--episodes", 1), "--factory names 2 files"),
     (("--policy", "scripted", "--episodes", 0), "--episodes is 0; at least 1 is needed"),
     (("--policy", "scripted"), "either --episodes N or --hours H"),
     (("--policy", "scripted", "--episodes", 1, "--hours", 1), "either --episodes N or --hours H"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from policies.evaluation.summary import percentiles, summarise, wilson_interval
+from policies.evaluation.summary import paired_difference, percentiles, summarise, wilson_interval
 
 
 def order(index=0, *, done=True, reason="", time_s=30.0, retries=0):
@@ -52,3 +53,40 @@ def test_drift_is_per_metre_of_those_who_did_not_fall():
 def test_real_time_factor_is_that_of_one_process():
     figures = summarise([record(seed, order(), simulated=60.0, wall=10.0) for seed in range(4)])
     assert figures["real_time_factor"] == pytest.approx(6.0)
+
+
+def outcomes(*, both=0, first=0, second=0, neither=0):
+    """Records of two campaigns on the same seeds, by how they went."""
+    pairs = [(True, True)] * both + [(True, False)] * first + [(False, True)] * second + [(False, False)] * neither
+    return [{seed: {"success": pair[k]} for seed, pair in enumerate(pairs)} for k in (0, 1)]
+
+
+def test_a_paired_difference_counts_only_seeds_that_both_carried_out():
+    first, second = outcomes(both=6, first=3, second=1)
+    second[99] = {"success": True}
+    difference = paired_difference(first, second)
+    assert difference["episodes"] == 10 and (difference["only_first"], difference["only_this"]) == (3, 1)
+    assert difference["difference"] == pytest.approx(-0.2)
+    assert paired_difference({}, second) == {"episodes": 0, "only_first": 0, "only_this": 0, "difference": None, "interval_95": None}
+
+
+def test_a_paired_difference_is_as_large_the_other_way_round():
+    first, second = outcomes(both=30, first=9, second=2, neither=9)
+    there, back = paired_difference(first, second), paired_difference(second, first)
+    assert there["interval_95"] == pytest.approx([-bound for bound in reversed(back["interval_95"])])
+
+
+def test_pairs_that_agree_tell_more_than_pairs_that_do_not():
+    alike = paired_difference(*outcomes(both=40, first=5, second=5, neither=30))["interval_95"]
+    apart = paired_difference(*outcomes(both=10, first=35, second=35))["interval_95"]
+    assert alike[1] - alike[0] < 0.7 * (apart[1] - apart[0])
+
+
+def test_a_paired_interval_holds_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(4)
+    shares, held = np.array([0.80, 0.10, 0.04, 0.06]), 0
+    for _ in range(600):
+        both, first, second, neither = rng.multinomial(60, shares)
+        low, high = paired_difference(*outcomes(both=both, first=first, second=second, neither=neither))["interval_95"]
+        held += low <= -0.06 <= high
+    assert 0.93 <= held / 600 <= 0.985
