@@ -8,6 +8,7 @@ left out. Everything runs in ONNX Runtime on one thread; nothing here knows of d
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,13 +31,16 @@ OUTPUTS = {"finder": ("likely", "boxes"), "corners": ("corners", "tote")}
 CALIBRATION = "tote_detector.json"
 STRIDE = 4  # px of the finder's input between neighbours of its maps
 CANDIDATES = 12  # the likeliest places of one image that are looked at closely
-EXPECTED = 0.6  # what a place where a tote is expected is worth, on the finder's scale
+EXPECTED = 0.9  # what a place where a tote is tracked is worth, on the finder's scale
+EXPECTED_CROPS = 2  # at most, of a tote that is tracked: the first is nearly right already
+MOST_NEW = 5  # places besides those where totes are tracked that one search looks at
+EXPECTED_OVERLAP = 0.35  # of a place and of a tracked tote's box, over both together, from which the place is that tote's
 GIVE_UP = 0.05  # presence after the first crop, below which there is no second
 UNLIKELY_KIND = 0.02  # probability of a kind, below which it is not tried
 MOST_TELLING_CHI2 = 20.0  # beyond it no kind fits, and none is told from another
 FEWEST_CORNERS = 4  # in the crop, for a pose
 SAME_SHARE = 0.22  # of a window's width, nearer than which two middles are one tote's
-SETTLED_SHARE = 0.04  # of a window's width, by which it may still move without another crop
+SETTLED_SHARE, EXPECTED_SETTLED_SHARE = 0.04, 0.10  # of a window's width, by which it may still move without another crop
 NEAREST, FARTHEST = 0.10, 4.0  # m between which a tote may be
 ASPECT_TOLERANCE = 0.02  # by which an image may differ from its camera's width over height
 
@@ -95,6 +99,8 @@ class _Candidate:
 
     window: CropWindow
     likely: float
+    crops: int
+    settled_share: float = SETTLED_SHARE
     presence: float = 1.0
     pose: PointPose | None = None
     pixels: np.ndarray | None = None
@@ -113,13 +119,17 @@ class ToteDetector:
         calibration: instead of the folder's.
         crops: how often each tote is looked at closely, each time where it was seen the time before.
         threads: of ONNX Runtime.
+        kinds: of totes that there may be; all that are known by default.
 
     Raises:
-        PerceptionError: a network is missing, corrupt or another one; with its hash.
+        PerceptionError: a kind is unknown, or a network is missing, corrupt or another one; with its hash.
     """
 
     def __init__(self, folder: Path | str | None = None, *, calibration: Calibration | None = None, crops: int = 3,
-                 threads: int = 1) -> None:  # fmt: skip
+                 threads: int = 1, kinds: Iterable[str] = KINDS) -> None:  # fmt: skip
+        self._kinds = frozenset(kinds)
+        if not self._kinds or not self._kinds <= set(KINDS):
+            raise PerceptionError(f"totes of the kinds {sorted(self._kinds)} are asked for; known are {', '.join(KINDS)}")
         folder = Path(folder) if folder is not None else DEFAULT_FOLDER
         self._sessions, self.hashes = {}, {}
         for name in FILES:
@@ -155,23 +165,29 @@ class ToteDetector:
         """
         camera = _fitted(camera, frame)
         boxes, likely = self.find(frame.rgb)
-        return self._look(frame, camera, boxes, likely, up_in_camera)
+        return self._look(frame, camera, self._candidates(boxes, likely, camera, up_in_camera), up_in_camera)
 
-    def detect_at(self, frame: CameraFrame, camera: CameraModel, boxes: np.ndarray, up_in_camera: np.ndarray | None = None,
-                  *, crops: int | None = None) -> list[Detection]:  # fmt: skip
-        """The totes at places where they are expected: the finder is left out.
+    def look(self, frame: CameraFrame, camera: CameraModel, expected: np.ndarray, up_in_camera: np.ndarray | None = None,
+             *, search: bool) -> list[Detection]:  # fmt: skip
+        """The totes at places where they are expected and, where it is searched, those that the finder finds elsewhere.
 
         Args:
             frame, camera, up_in_camera: as for `detect`.
-            boxes: (K, 4) px left, top, right, bottom around where corners are expected, as `crops.box_of` gives them.
-            crops: how often each is looked at; as often as `detect` does by default.
+            expected: (K, 4) px left, top, right, bottom around where corners should be, as `crops.box_of` gives them.
+            search: whether to look elsewhere too.
 
         Raises:
             PerceptionError: as `detect`.
         """
         camera = _fitted(camera, frame)
-        boxes = np.asarray(boxes, float).reshape(-1, 4)
-        found = self._look(frame, camera, boxes, np.full(len(boxes), EXPECTED), up_in_camera, crops=crops)
+        expected = np.asarray(expected, float).reshape(-1, 4)
+        candidates = [_Candidate(window_of_box(box, camera.matrix, up_in_camera), EXPECTED, EXPECTED_CROPS, EXPECTED_SETTLED_SHARE)
+                      for box in expected]  # fmt: skip
+        if search:
+            boxes, likely = self.find(frame.rgb)
+            new = [k for k, box in enumerate(boxes) if not (_overlaps(box, expected) > EXPECTED_OVERLAP).any()][:MOST_NEW]
+            candidates += self._candidates(boxes[new], likely[new], camera, up_in_camera)
+        found = self._look(frame, camera, candidates, up_in_camera) if candidates else []
         return [detection for detection, _ in found if detection.score >= self.calibration.score]
 
     def find(self, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -197,14 +213,14 @@ class ToteDetector:
         scale = np.array([width / size[0], height / size[1]] * 2)
         return (found + 0.5) * scale - 0.5, scores
 
-    def _look(self, frame: CameraFrame, camera: CameraModel, boxes: np.ndarray, likely: np.ndarray,
-              up_in_camera: np.ndarray | None, *, crops: int | None = None) -> list[tuple[Detection, np.ndarray]]:  # fmt: skip
+    def _candidates(self, boxes: np.ndarray, likely: np.ndarray, camera: CameraModel, up: np.ndarray | None) -> list[_Candidate]:
+        return [_Candidate(window_of_box(box, camera.matrix, up), float(share), self._crops) for box, share in zip(boxes, likely)]
+
+    def _look(self, frame: CameraFrame, camera: CameraModel, candidates: list[_Candidate],
+              up_in_camera: np.ndarray | None) -> list[tuple[Detection, np.ndarray]]:  # fmt: skip
         pyramid = ImagePyramid(frame.rgb)
-        candidates = [
-            _Candidate(window_of_box(box, camera.matrix, up_in_camera), float(share)) for box, share in zip(boxes, likely)
-        ]
-        for turn in range(crops or self._crops):
-            moving = [c for c in candidates if c.moved]
+        for turn in range(max((c.crops for c in candidates), default=0)):
+            moving = [c for c in candidates if c.moved and turn < c.crops]
             if moving:
                 self._read_corners(pyramid, moving, camera, up_in_camera)
             candidates = [c for c in candidates if c.presence > GIVE_UP]
@@ -241,12 +257,12 @@ class ToteDetector:
         Proportions tell kinds apart better than the network's own guess, where enough corners are seen.
         """
         use = candidate.inside > 0.5
-        best = KINDS[int(np.argmax(likely))], None
+        best = max(self._kinds, key=lambda kind: (likely[KINDS.index(kind)], kind)), None
         if use.sum() < FEWEST_CORNERS:
             return best
         lowest = np.inf
         for kind, share in zip(KINDS, likely):
-            if share < UNLIKELY_KIND:
+            if kind not in self._kinds or (share < UNLIKELY_KIND and len(self._kinds) > 1):
                 continue
             pose = solve_tote_pose(self._corners[kind], candidate.pixels, candidate.deviations, use, camera, up_in_camera=up)
             freedoms = max(2 * int(use.sum()) - 4, 1)  # position and heading are fitted
@@ -267,7 +283,7 @@ class ToteDetector:
             candidate.moved = False
             return
         old, new = candidate.window, window_of_corners(pixels, (camera.width, camera.height), camera.matrix, up)
-        limit = SETTLED_SHARE * old.width
+        limit = candidate.settled_share * old.width
         candidate.moved = bool(np.abs(new.centre - old.centre).max() > limit or abs(new.width - old.width) > limit)
         if candidate.moved:
             candidate.window = new
@@ -310,6 +326,13 @@ def evidence_of(
     shares = np.clip([likely, presence], 1e-4, 1 - 1e-4)
     return np.array([*np.log(shares / (1 - shares)), np.log(spread), np.log(deviations.mean() / width), visible.sum() - 4.0,
                      np.log(max(pose.reduced_chi2, 0.05))])  # fmt: skip
+
+
+def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(K,) what a box (4,) has in common with others (K, 4), over what both cover together."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    common = np.clip(sides, 0.0, None).prod(axis=1)
+    return common / np.maximum((box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - common, 1e-9)
 
 
 def _without_doubles(candidates: list[_Candidate]) -> list[_Candidate]:

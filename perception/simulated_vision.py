@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import cache
 
 from humanoid_control.mission.factory import Factory
-from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW
 from humanoid_control.simulation.simulated_factory import SimulatedFactory
 from humanoid_control.types import BaseEstimate, RobotState
 from perception.camera_model import CameraModel
@@ -14,7 +13,7 @@ from perception.camera_rig import CameraRig
 from perception.poses import PoseSet
 from perception.simulated_calibration import drawn_calibration
 from perception.simulated_cameras import SimulatedCameras
-from perception.vision import VisionHealth, VisionPoses
+from perception.vision import POSE_CAMERAS, VisionHealth, VisionPoses
 
 
 class SimulatedVision:
@@ -72,4 +71,4 @@ def calibrated_rig(floor: SimulatedFactory, models: Mapping[str, CameraModel]) -
 @cache
 def _shared_cameras() -> SimulatedCameras:
     """One for all episodes of a process: OpenGL starts slowly."""
-    return SimulatedCameras(tuple(CAMERA_FIELD_OF_VIEW))
+    return SimulatedCameras(POSE_CAMERAS)

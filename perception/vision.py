@@ -21,14 +21,17 @@ from humanoid_control.errors import ConfigurationError
 from humanoid_control.mission.factory import Factory
 from humanoid_control.transforms import inverse
 from humanoid_control.types import BaseEstimate, RobotState
+from perception.attention import Attention
 from perception.camera_model import CameraModel
 from perception.camera_rig import CameraRig, RobotSnapshot, StateBuffer
+from perception.detection import Detection
 from perception.detector import ToteDetector
 from perception.drawing import draw_poses
 from perception.edges import EdgeFinder, surface_edges
 from perception.errors import PerceptionError
 from perception.fiducial import FiducialPoses
 from perception.frame import CameraFrame, FrameCheck
+from perception.keypoints import KINDS
 from perception.landmarks import SurfaceSighting
 from perception.latest_sightings import LatestSightings
 from perception.localisation import Localiser
@@ -38,8 +41,9 @@ from perception.tracking.tote_tracker import ToteTracker
 
 FIDUCIAL, DETECTOR, TRACKER = "fiducial", "detector", "tracker"
 RUNGS = (FIDUCIAL, DETECTOR, TRACKER)
+POSE_CAMERAS = ("head_camera", "head_forward_camera")  # wrist cameras hardly ever show enough of a tote to place it by
 LOST_CAMERA_S = 1.0  # without an image, after which a camera counts as lost
-FARTHEST_SURFACE = 2.0  # m from the camera, beyond which surfaces are not looked for
+MOST_SURFACES = 2  # that are looked for in one image, where the first is not seen
 
 
 @dataclass
@@ -116,7 +120,8 @@ class VisionPoses:
             raise ConfigurationError(f"no pose source '{rung}'; there is oracle, {', '.join(RUNGS)}")
         self._factory, self._rig = factory, rig
         self._tags = FiducialPoses(factory, rig) if rung == FIDUCIAL else None
-        self._detector = ToteDetector(models) if rung != FIDUCIAL else None
+        kinds = {tote.carrier.kind for tote in factory.totes} or KINDS
+        self._detector = ToteDetector(models, kinds=kinds) if rung != FIDUCIAL else None
         self._finder = EdgeFinder(models) if rung != FIDUCIAL else None
         self._edges = {surface_name(station.name, shelf): surface_edges(station, shelf)
                        for station in factory.stations for shelf in range(len(station.surfaces))}  # fmt: skip
@@ -124,6 +129,7 @@ class VisionPoses:
         self._localiser = Localiser(factory, rig)
         self._tracker = ToteTracker(factory, rig)
         self._latest = LatestSightings(factory, rig) if rung == DETECTOR else None
+        self._attention = Attention()
         self._states = StateBuffer()
         self._lock = threading.RLock()  # of all that updating, reading and what was seen change
         self.health = VisionHealth({name: CameraHealth() for name in rig.cameras})
@@ -158,6 +164,7 @@ class VisionPoses:
             self._states.clear()
             self._localiser.forget()
             self._tracker.forget()
+            self._attention.forget()
             if self._latest is not None:
                 self._latest.forget()
             for check in self._checks.values():
@@ -256,9 +263,7 @@ class VisionPoses:
             totes = [ToteSighting.from_tags(one, self._factory) for one in seen]
         else:
             surfaces = self._find_surfaces(frame, at)
-            up = self._rig.up_in_camera(frame.camera, at.joint_positions, at.odom_from_base)
-            found = self._detector.detect(frame, self._rig.cameras[frame.camera], up)
-            totes = [ToteSighting.from_detection(one) for one in found]
+            totes = [ToteSighting.from_detection(one) for one in self._find_totes(frame, at)]
         with self._lock:
             self._localiser.take([one for one in surfaces if one is not None], self._states)
             self._tracker.expect(self._localiser.odom_from_map, self._localiser.covariance)
@@ -269,20 +274,31 @@ class VisionPoses:
                 self._latest.take(known, at, self._tracker.tracks)
             self._localiser.take_totes(self._tracker.tracks.values())
 
-    def _find_surfaces(self, frame: CameraFrame, at: RobotSnapshot) -> list[SurfaceSighting | None]:
-        """Looks for each surface near by where it should be."""
+    def _find_totes(self, frame: CameraFrame, at: RobotSnapshot) -> list[Detection]:
+        camera = self._rig.cameras[frame.camera]
+        up = self._rig.up_in_camera(frame.camera, at.joint_positions, at.odom_from_base)
+        if self._latest is not None:  # each image by itself
+            return self._detector.detect(frame, camera, up)
+        odom_from_camera = at.odom_from_base @ self._rig.base_from_camera(frame.camera, at.joint_positions)
+        with self._lock:
+            look = self._attention.totes(camera, frame.stamp_s, odom_from_camera, self._tracker.predicted(at))
+        return self._detector.look(frame, camera, look.boxes, up, search=look.search)
+
+    def _find_surfaces(self, frame: CameraFrame, at: RobotSnapshot) -> list[SurfaceSighting]:
+        """Looks for surfaces near by where they should be, until one was seen."""
         camera_from_base = inverse(self._rig.base_from_camera(frame.camera, at.joint_positions))
-        found = []
         with self._lock:
             surfaces = self._localiser.surfaces(at)
-        for name, pose in surfaces.items():
-            camera_from_surface = camera_from_base @ pose.base_from_object
-            if np.linalg.norm(camera_from_surface[:3, 3]) > FARTHEST_SURFACE:
-                continue
+        near = self._attention.surfaces(frame.camera, frame.stamp_s, camera_from_base, surfaces)
+        for name, camera_from_surface in near[:MOST_SURFACES]:
+            pose = surfaces[name]
+            self._attention.looked_for(frame.camera, name, frame.stamp_s)
             rotation = pose.base_from_object[:3, :3]
             along = rotation.T @ pose.covariance[:3, :3] @ rotation
             heading = float(rotation[:, 2] @ pose.covariance[3:, 3:] @ rotation[:, 2])
             prior = np.sqrt(np.append(np.diag(along), heading))
-            found.append(self._finder.look(frame, self._rig.cameras[frame.camera], self._edges[name], camera_from_surface,
-                                           name=name, prior=prior))  # fmt: skip
-        return found
+            seen = self._finder.look(frame, self._rig.cameras[frame.camera], self._edges[name], camera_from_surface, name=name,
+                                     prior=prior)  # fmt: skip
+            if seen is not None:
+                return [seen]
+        return []

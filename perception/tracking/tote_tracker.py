@@ -151,6 +151,13 @@ class ToteTracker:
         for (stamp_s, _), group in sorted(images.items()):
             self._take_image(group, states.at(stamp_s))
 
+    def predicted(self, at: RobotSnapshot) -> dict[str, tuple[ToteTrack, np.ndarray]]:
+        """Returns all tracks and (4, 4) odom_from_tote at the time of an image, which may be older than the last `advance`."""
+        back = None
+        if self._hands is not None and any(track.held for track in self.tracks.values()):
+            back = hands.odom_from_hands(self._rig, at) @ inverse(self._hands)
+        return {name: (track, back @ track.pose if track.held and back is not None else track.pose) for name, track in self.tracks.items()}
+
     def poses(self, at: RobotSnapshot) -> dict[str, ObjectPose]:
         """Returns the totes that are known well enough, in `base_link` at the time of a state of the robot.
 

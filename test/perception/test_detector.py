@@ -95,12 +95,10 @@ def test_looking_where_a_tote_is_expected_needs_no_finder(detector, views, monke
         camera = CameraModel(CAMERAS[shard.camera[index]], WIDTH, HEIGHT, shard.matrix[index])
         box = box_of(shard.totes.corners[row].astype(float), (WIDTH, HEIGHT)) + (-6, 4, 5, 7)
         up = shard.up_in_camera[index].astype(float)
-        found = detector.detect_at(
-            CameraFrame(camera.name, 0.0, shard.image(index)), camera, box[None], up / np.linalg.norm(up)
-        )
+        found = detector.look(CameraFrame(camera.name, 0.0, shard.image(index)), camera, box[None], up / np.linalg.norm(up), search=False)
         hits += any(np.linalg.norm(d.camera_from_tote[:3, 3] - shard.totes.camera_from_tote[row][:3, 3]) < 0.05 for d in found)
     assert hits >= 7
-    assert detector.detect_at(CameraFrame(camera.name, 0.0, shard.image(index)), camera, np.zeros((0, 4))) == []
+    assert detector.look(CameraFrame(camera.name, 0.0, shard.image(index)), camera, np.zeros((0, 4)), search=False) == []
 
 
 def test_plain_images_hold_no_tote(detector):
@@ -122,9 +120,9 @@ def test_image_that_is_none_of_this_camera_is_refused(detector, image):
 
 
 def test_nothing_takes_depth():
-    for method in (ToteDetector.detect, ToteDetector.detect_at, ToteDetector.find):
+    for method in (ToteDetector.detect, ToteDetector.look, ToteDetector.find):
         assert not any("depth" in name for name in inspect.signature(method).parameters)
-    assert set(CameraFrame.__dataclass_fields__) == {"camera", "stamp_s", "rgb"}
+    assert set(CameraFrame.__dataclass_fields__) == {"camera", "stamp_s", "rgb", "encoding"}
 
 
 # --- networks that are refused ------------------------------------------------------------------------------------

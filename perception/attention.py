@@ -1,0 +1,136 @@
+"""What in an image is worth looking at, so that all cameras together fit a share of one core.
+
+Totes that are tracked are looked at where they should be, with one crop each. The whole image is searched now and then,
+sooner where a tote that was never seen may be in view. Surfaces are looked for one an image, that one first which has
+waited longest for how near it is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from humanoid_control.transforms import inverse
+from perception.camera_model import CameraModel
+from perception.crops import box_of
+from perception.keypoints import tote_corners
+from perception.poses import ObjectPose
+from perception.tracking.tote_track import ToteTrack
+
+SEARCH_PERIOD_S = 0.5  # between two searches of a camera's whole image
+EAGER_PERIOD_S = 0.12  # the same, while a tote that was never seen may be in view
+SEARCH_SPACING_S = 0.03  # between searches of any two cameras, so that they do not all come at once
+MOST_TOTES = 4  # tracked ones that are looked at in one image
+FARTHEST_TOTE, FARTHEST_SURFACE = 2.5, 2.0  # m from the camera
+FRAMED_SHARE = 0.35  # of a tote's box that must be in the image
+SURE_DEVIATION = 0.06  # m, of a track's position, beyond which a tote is searched for instead
+NEAREST = 0.3  # m, the distance within which none is nearer than another
+BOX_CORNERS = 5  # before the camera, for a box
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Where to look for totes in one image.
+
+    Attributes:
+        boxes: (K, 4) px left, top, right, bottom, where tracked totes should be.
+        search: whether the whole image is to be searched.
+    """
+
+    boxes: np.ndarray
+    search: bool
+
+
+class Attention:
+    """Shares out what can be looked at."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begins anew: nothing was looked at yet."""
+        self._searched_s: dict[str, float] = defaultdict(lambda: -np.inf)  # by camera
+        self._looked_s: dict[tuple[str, str], float] = defaultdict(lambda: -np.inf)  # by camera, and tote or surface
+
+    def totes(self, camera: CameraModel, stamp_s: float, odom_from_camera: np.ndarray,
+              totes: Mapping[str, tuple[ToteTrack, np.ndarray]]) -> Look:  # fmt: skip
+        """Where to look for totes in an image; what it tells counts as looked at.
+
+        Args:
+            camera: whose image it is.
+            stamp_s: of the image.
+            odom_from_camera: (4, 4) at that time.
+            totes: tracks and (4, 4) odom_from_tote at that time, by name.
+        """
+        camera_from_odom = inverse(odom_from_camera)
+        waiting, eager = [], False
+        for name, (track, odom_from_tote) in totes.items():
+            camera_from_tote = camera_from_odom @ odom_from_tote
+            distance = float(np.linalg.norm(camera_from_tote[:3, 3]))
+            if distance > FARTHEST_TOTE:
+                continue
+            box = self._box(camera, camera_from_tote, track)
+            if box is None:
+                continue
+            if not track.is_seen:
+                eager = True
+            elif track.filter.covariance[:3, :3].trace() < SURE_DEVIATION**2:
+                waited_s = stamp_s - self._looked_s[camera.name, name]
+                waiting.append((waited_s / max(distance, NEAREST), name, box))
+        waiting.sort(key=lambda entry: -entry[0])
+        chosen = waiting[:MOST_TOTES]
+        for _, name, _ in chosen:
+            self._looked_s[camera.name, name] = stamp_s
+        boxes = np.array([box for *_, box in chosen]).reshape(-1, 4)
+        return Look(boxes, self._searches(camera.name, stamp_s, eager))
+
+    def surfaces(self, camera: str, stamp_s: float, camera_from_base: np.ndarray,
+                 surfaces: Mapping[str, ObjectPose]) -> list[tuple[str, np.ndarray]]:  # fmt: skip
+        """Surfaces near enough, with (4, 4) camera_from_surface, the one that has waited longest for its nearness first.
+
+        Args:
+            camera: its name.
+            stamp_s: of the image.
+            camera_from_base: (4, 4) at that time.
+            surfaces: where they should be.
+        """
+        waiting = []
+        for name, pose in surfaces.items():
+            camera_from_surface = camera_from_base @ pose.base_from_object
+            distance = float(np.linalg.norm(camera_from_surface[:3, 3]))
+            if distance < FARTHEST_SURFACE:
+                waited_s = stamp_s - self._looked_s[camera, name]
+                waiting.append((waited_s / max(distance, NEAREST), name, camera_from_surface))
+        waiting.sort(key=lambda entry: -entry[0])
+        return [(name, pose) for _, name, pose in waiting]
+
+    def looked_for(self, camera: str, surface: str, stamp_s: float) -> None:
+        """Notes that a surface was looked for, or is not in view."""
+        self._looked_s[camera, surface] = stamp_s
+
+    def _searches(self, camera: str, stamp_s: float, eager: bool) -> bool:
+        period_s = EAGER_PERIOD_S if eager else SEARCH_PERIOD_S
+        if stamp_s - self._searched_s[camera] < period_s:
+            return False
+        others = [when for name, when in self._searched_s.items() if name != camera]
+        if others and abs(stamp_s - max(others)) < SEARCH_SPACING_S:
+            return False
+        self._searched_s[camera] = stamp_s
+        return True
+
+    @staticmethod
+    def _box(camera: CameraModel, camera_from_tote: np.ndarray, track: ToteTrack) -> np.ndarray | None:
+        """(4,) px around a tote's corners; None where too little of it can be in the image."""
+        points = tote_corners(track.carrier) @ camera_from_tote[:3, :3].T + camera_from_tote[:3, 3]
+        pixels, valid = camera.project(points)
+        if valid.sum() < BOX_CORNERS:
+            return None
+        pixels = pixels[valid]
+        low, high = pixels.min(axis=0), pixels.max(axis=0)
+        framed = np.clip(np.minimum(high, (camera.width, camera.height)) - np.maximum(low, 0.0), 0.0, None)
+        if framed.prod() < FRAMED_SHARE * max((high - low).prod(), 1e-9):
+            return None
+        return box_of(pixels, (camera.width, camera.height))
