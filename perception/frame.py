@@ -70,9 +70,10 @@ class FrameCheck:
         rows = image[::ROW_STEP]
         self._repeats = self._repeats + 1 if self._last is not None and np.array_equal(rows, self._last) else 0
         self._last = rows.copy()
-        if self._repeats >= self._frozen_frames:
-            return f"frozen: {self._repeats + 1} frames in a row are the same"
-        return _exposure_problem(rows)
+        problem = _exposure_problem(rows)  # first: black images are all the same
+        if not problem and self._repeats >= self._frozen_frames:
+            problem = f"frozen: {self._repeats + 1} frames in a row are the same"
+        return problem
 
     def forget(self) -> None:
         """Takes the next frame for the first one: after the camera or the clock was started anew."""

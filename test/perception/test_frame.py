@@ -50,6 +50,11 @@ def test_a_frozen_camera_is_named_though_the_buffer_is_reused():
     assert check.problem(frame(5.0, buffer)) == ""
 
 
+def test_black_images_are_black_and_not_frozen():
+    check = FrameCheck(MODEL, frozen_frames=1)
+    assert all("black" in check.problem(frame(float(i), np.zeros((36, 64, 3), np.uint8))) for i in range(5))
+
+
 def test_after_forgetting_the_clock_may_start_again():
     check = FrameCheck(MODEL)
     check.problem(frame(9.0, picture(0)))
