@@ -83,7 +83,8 @@ def test_nothing_that_runs_on_the_robot_imports_torch(imports):
                 if name.split(".")[0] in ("torch", "torchvision")]  # fmt: skip
 
 
-@pytest.mark.parametrize("part", ["control_loop.py", "policies/scripted", "perception/vision.py"])
+@pytest.mark.parametrize("part", ["control_loop.py", "policies/scripted", "perception/vision.py",
+                                  "perception/live_vision.py", "perception/ros/vision_rung.py"])  # fmt: skip
 def test_the_truth_of_the_simulation_is_out_of_reach(imports, part):
     """Neither control nor the scripted policy nor what looks at images can import what only a simulation knows: depth too."""
     reached = reached_from(imports, lambda p: part in str(p.relative_to(ROOT)))

@@ -7,6 +7,7 @@ the messages themselves do not, and an array of another length would end the pro
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,6 +44,13 @@ def time_to_message(stamp_s: float) -> Time:
 def time_from_message(stamp: Time) -> float:
     """Seconds of a ROS time."""
     return stamp.sec + stamp.nanosec * 1e-9
+
+
+def stamp_of_data(data: bytes) -> int:
+    """Nanoseconds of the stamp of a message that begins with a header and was left as the bytes it came in."""
+    # CDR: four bytes that say how it is written, then the header's stamp.
+    seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+    return seconds * 1_000_000_000 + nanoseconds
 
 
 def make_header(stamp_s: float, frame: str = "") -> Header:

@@ -95,11 +95,15 @@ SIMULATION_VERDICT = Topic("simulation/verdict", "humanoid_interfaces/msg/Verdic
 DETECTIONS = Topic("detections", "vision_msgs/msg/Detection3DArray", "state", None, None, True,
                    "poses of totes and stations with covariances")
 
+DRAWN = {camera: Topic(f"detections/{camera}", "sensor_msgs/msg/Image", "sensor", None, None, False,
+                       "the newest image with what is known drawn in, for people; made for who subscribes only")
+         for camera in CAMERAS}
+
 TOPICS: tuple[Topic, ...] = (
     ROBOT_STATE, BASE_ESTIMATE, JOINT_COMMAND, WHOLE_BODY_TARGET, CONTROL_STATUS, POLICY_STATUS, JOINT_STATES, IMU,
     ODOM, TF, TF_STATIC, ROBOT_DESCRIPTION, CLOCK, DIAGNOSTICS, CURRENT_ORDER, SIMULATION_STATE, SIMULATION_VERDICT,
     DETECTIONS,
-    *(topic for camera in CAMERAS for topic in _camera_topics(camera)),
+    *(topic for camera in CAMERAS for topic in _camera_topics(camera)), *DRAWN.values(),
 )
 # fmt: on
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesis, ObjectHypothesisWithPose
@@ -12,6 +14,7 @@ from humanoid_control.transforms import from_pose, to_pose
 from perception.poses import ObjectPose, PoseSet
 
 FRAME = "base_link"
+NEVER_S = 0.0  # the stamp in a message of what was not seen yet, and is told where it should be
 TOTE, SURFACE, PERSON = "tote", "surface", "person"
 
 
@@ -21,16 +24,18 @@ def poses_to_message(poses: PoseSet) -> Detection3DArray:
     detections = []
     for kind, things in ((TOTE, poses.totes), (SURFACE, poses.surfaces)):
         for thing in things.values():
-            detections.append(_detection(conversions.make_header(thing.stamp_s, FRAME), kind, thing.name,
-                                         to_pose(thing.base_from_object), thing.covariance))  # fmt: skip
+            was_seen = math.isfinite(thing.stamp_s)
+            header_of_thing = conversions.make_header(thing.stamp_s if was_seen else NEVER_S, FRAME)
+            detections.append(_detection(header_of_thing, kind, thing.name, to_pose(thing.base_from_object), thing.covariance,
+                                         score=float(was_seen)))  # fmt: skip
     for name, position in poses.people.items():
         pose = np.array([position[0], position[1], 0.0, 0.0, 0.0, 0.0, 1.0])
         detections.append(_detection(header, PERSON, name, pose, np.zeros((6, 6))))
     return Detection3DArray(header=header, detections=detections)
 
 
-def _detection(header: Header, kind: str, name: str, pose: np.ndarray, covariance: np.ndarray) -> Detection3D:
-    result = ObjectHypothesisWithPose(hypothesis=ObjectHypothesis(class_id=kind, score=1.0))
+def _detection(header: Header, kind: str, name: str, pose: np.ndarray, covariance: np.ndarray, *, score: float = 1.0) -> Detection3D:
+    result = ObjectHypothesisWithPose(hypothesis=ObjectHypothesis(class_id=kind, score=score))
     result.pose.pose = conversions.pose_to_message(pose)
     result.pose.covariance = covariance.ravel()
     detection = Detection3D(header=header, id=name, results=[result])
@@ -55,7 +60,7 @@ def poses_from_message(message: Detection3DArray) -> PoseSet:
         if not np.isfinite(pose).all():
             continue
         kind = result.hypothesis.class_id
+        stamp_s = conversions.time_from_message(detection.header.stamp) if result.hypothesis.score > 0 else -math.inf
         found[kind][detection.id] = pose[:2] if kind == PERSON else ObjectPose(
-            detection.id, from_pose(pose), np.reshape(result.pose.covariance, (6, 6)),
-            conversions.time_from_message(detection.header.stamp))  # fmt: skip
+            detection.id, from_pose(pose), np.reshape(result.pose.covariance, (6, 6)), stamp_s)  # fmt: skip
     return PoseSet(conversions.time_from_message(message.header.stamp), found[TOTE], found[SURFACE], found[PERSON])

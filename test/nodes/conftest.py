@@ -42,11 +42,13 @@ class Graph:
         self.newest = {}
         self.heard = defaultdict(list)
         self.diagnostics = {}
+        self.figures = {}
         create_subscription(self.node, topics.DIAGNOSTICS, self._take_diagnostics)
 
     def _take_diagnostics(self, message):
         for status in message.status:
             self.diagnostics[status.name] = (status.level, status.message)
+            self.figures[status.name] = {value.key: value.value for value in status.values}
 
     def listen(self, *wanted):
         for topic in wanted:
