@@ -23,6 +23,10 @@ class ManagedNode(LifecycleNode):
         is_active: between activation and deactivation.
     """
 
+    # Of the class: a node whose parameters are wrong is destroyed half made.
+    is_active = False
+    _was_configured = False
+
     def __init__(self, name: str, parameters: type) -> None:
         """Makes the node, unconfigured.
 
@@ -36,7 +40,6 @@ class ManagedNode(LifecycleNode):
         super().__init__(name, **NODE_OPTIONS)
         self.parameters: Any = declare_parameters(self, parameters)
         self.health = Health(self)
-        self.is_active = False
 
     def configure(self) -> None:
         """Makes what the node needs; what it raises of `HumanoidControlError` is told."""
@@ -52,6 +55,7 @@ class ManagedNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """See ROS's life cycle."""
+        self._was_configured = True
         try:
             self.configure()
         except HumanoidControlError as error:
@@ -76,6 +80,7 @@ class ManagedNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """See ROS's life cycle."""
         self.clean_up()
+        self._was_configured = False
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
@@ -83,7 +88,8 @@ class ManagedNode(LifecycleNode):
         if self.is_active:
             self.is_active = False
             self.deactivate()
-        self.clean_up()
+        if self._was_configured:
+            self.clean_up()
         super().destroy_node()
 
 
