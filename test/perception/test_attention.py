@@ -1,0 +1,95 @@
+"""Attention: what is looked at in an image, and how often."""
+
+import numpy as np
+import pytest
+
+from humanoid_control.mission.load_carriers import LOAD_CARRIERS
+from humanoid_control.transforms import inverse, planar, transform
+from perception.attention import (
+    EAGER_PERIOD_S,
+    FARTHEST_SURFACE,
+    FARTHEST_TOTE,
+    MOST_TOTES,
+    SEARCH_PERIOD_S,
+    SURE_DEVIATION,
+    Attention,
+)
+from perception.camera_model import CameraModel
+from perception.poses import ObjectPose
+from perception.tracking.shared_error_filter import SharedErrorFilter
+from perception.tracking.tote_track import ToteTrack
+
+CAMERA = CameraModel("head_camera", 640, 360, np.array([[470.0, 0, 319.5], [0, 470.0, 179.5], [0, 0, 1]]))
+# It looks along odom's x, level, 0.2 m above the totes' bottoms.
+ODOM_FROM_CAMERA = transform(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([0.0, 0.0, 0.2]))
+PERIOD_S = 1 / 15
+
+
+def tote(x, y=0.0, *, deviation=0.005, seen=True):
+    filtered = SharedErrorFilter(np.array([x, y, 0.0, 0.0]), np.diag([deviation**2] * 4))
+    track = ToteTrack("", LOAD_CARRIERS["klt_3147"], filtered, sightings=int(seen))
+    return track, planar(x, y, 0.0)
+
+
+def looks(attention, totes, seconds):
+    return [attention.totes(CAMERA, k * PERIOD_S, ODOM_FROM_CAMERA, totes) for k in range(round(seconds / PERIOD_S))]
+
+
+def test_a_tracked_tote_is_looked_at_in_every_image_where_it_should_be():
+    shown = looks(Attention(), {"t1": tote(0.8)}, 2.0)
+    assert all(len(look.boxes) == 1 for look in shown)
+    left, top, right, bottom = shown[0].boxes[0]
+    middle, _ = CAMERA.project((inverse(ODOM_FROM_CAMERA) @ [0.8, 0.0, 0.07, 1.0])[None, :3])
+    assert left < middle[0, 0] < right and top < middle[0, 1] < bottom
+
+
+@pytest.mark.parametrize("where", [
+    tote(FARTHEST_TOTE + 0.3), tote(-0.8), tote(0.8, 2.0), tote(0.8, deviation=2 * SURE_DEVIATION)])  # fmt: skip
+def test_a_tote_out_of_reach_out_of_view_or_badly_known_is_not(where):
+    assert not any(len(look.boxes) for look in looks(Attention(), {"t1": where}, 1.0))
+
+
+def test_the_whole_image_is_searched_now_and_then_and_sooner_for_what_was_never_seen():
+    calm = sum(look.search for look in looks(Attention(), {"t1": tote(0.8)}, 6.0))
+    eager = sum(look.search for look in looks(Attention(), {"t1": tote(0.8, seen=False)}, 6.0))
+    assert calm == pytest.approx(6.0 / SEARCH_PERIOD_S, abs=2)
+    assert 2 * calm < eager <= 6.0 / EAGER_PERIOD_S + 1
+
+
+def test_two_cameras_never_search_at_once():
+    attention = Attention()
+    other = CameraModel("head_forward_camera", 640, 360, CAMERA.matrix)
+    searched = {"head_camera": 0, "head_forward_camera": 0}
+    for k in range(60):
+        both = [attention.totes(camera, k * PERIOD_S, ODOM_FROM_CAMERA, {}).search for camera in (CAMERA, other)]
+        assert not all(both)
+        for name, did in zip(searched, both, strict=True):
+            searched[name] += did
+    assert min(searched.values()) >= 4
+
+
+def test_of_many_totes_all_get_their_turn_and_near_ones_more_often():
+    totes = {f"t{k}": tote(0.7 + 0.25 * k) for k in range(7)}
+    attention, turns = Attention(), dict.fromkeys(totes, 0)
+    for k in range(90):
+        look = attention.totes(CAMERA, k * PERIOD_S, ODOM_FROM_CAMERA, totes)
+        assert len(look.boxes) == MOST_TOTES
+        for name in totes:
+            turns[name] += attention._looked_s["head_camera", name] == k * PERIOD_S
+    assert min(turns.values()) > 20
+    assert turns["t0"] > turns["t6"]
+
+
+def test_surfaces_near_enough_take_turns():
+    attention, first = Attention(), []
+    camera_from_base = inverse(ODOM_FROM_CAMERA)
+    surfaces = {name: ObjectPose(name, planar(x, 0.0, 0.0, -0.3), np.eye(6), 0.0)
+                for name, x in (("near", 0.6), ("farther", 1.5), ("away", FARTHEST_SURFACE + 0.5))}  # fmt: skip
+    for k in range(30):
+        waiting = attention.surfaces("head_camera", k * PERIOD_S, camera_from_base, surfaces)
+        assert {name for name, _ in waiting} == {"near", "farther"}
+        name, camera_from_surface = waiting[0]
+        np.testing.assert_allclose(camera_from_surface, camera_from_base @ surfaces[name].base_from_object)
+        attention.looked_for("head_camera", name, k * PERIOD_S)
+        first.append(name)
+    assert 5 <= first.count("farther") < first.count("near")
