@@ -23,7 +23,7 @@ def text(name):
 def generate_launch_description():
     return LaunchDescription([
         DeclareLaunchArgument("policy", default_value="scripted", description="who decides", choices=["scripted"]),
-        # Declares the other arguments: factory, seed, rate_factor, poses, cameras, video, viewer.
+        # Declares the other arguments: factory, seed, rate_factor, poses, calibration, cameras, video, viewer.
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "sim.launch.py"]))),
         Node(package="humanoid_control", executable="policy_node", output="screen",

@@ -38,11 +38,13 @@ def generate_launch_description():
         DeclareLaunchArgument("factory", default_value="line_side",
                               description="factory file, or the name of one in config/factories"),
         DeclareLaunchArgument("seed", default_value="0", description="of the simulated episode"),
+        DeclareLaunchArgument("tags", default_value="false", description="totes and stations carry AprilTags",
+                              choices=["true", "false"]),
         DeclareLaunchArgument("rate_factor", default_value="1.0", description="simulated time over wall time"),
         # Without control there is nothing left to do.
         Node(package="humanoid_control", executable="control_node", output="screen", on_exit=Shutdown(reason="control has ended"),
              parameters=[parameters_of("control_node"), {
                  "robot": text("robot"), "factory": text("factory"), "seed": LaunchConfiguration("seed"),
-                 "rate_factor": LaunchConfiguration("rate_factor")}]),
+                 "tags": LaunchConfiguration("tags"), "rate_factor": LaunchConfiguration("rate_factor")}]),
         make_description_node(),
     ])

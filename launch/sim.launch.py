@@ -1,7 +1,12 @@
-"""The robot in a simulated factory: control and physics, description, perception, and cameras where they are wanted."""
+"""The robot in a simulated factory: control and physics, description, perception, and the cameras that it or somebody wants."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction, Shutdown
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -10,6 +15,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 SHARE = FindPackageShare("humanoid_control")
+RUNGS = ["oracle", "fiducial", "detector", "tracker"]
 
 
 def parameters_of(node):
@@ -21,40 +27,67 @@ def text(name):
     return ParameterValue(LaunchConfiguration(name), value_type=str)
 
 
-def make_camera_node(context):
-    """The camera node, where either the robot's cameras or a film is wanted."""
-    if LaunchConfiguration("cameras").perform(context) != "true" and not LaunchConfiguration("video").perform(context):
-        return []
-    return [Node(
-        package="humanoid_control", executable="camera_node", output="screen",
-        sigterm_timeout="300",  # the film is finished at the end, which may take a while
-        parameters=[parameters_of("camera_node"), {
-            "factory": text("factory"), "seed": LaunchConfiguration("seed"),
-            "cameras": LaunchConfiguration("cameras"), "video": text("video")}])]
+def value_of(name, context):
+    return LaunchConfiguration(name).perform(context)
+
+
+def make_simulation(context):
+    """Everything that depends on the rung of perception: tags for fiducial, cameras for all but oracle."""
+    poses = value_of("poses", context)
+    tags = "true" if poses == "fiducial" else "false"
+    episode = {"factory": text("factory"), "seed": LaunchConfiguration("seed")}
+    robot = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "robot.launch.py"])),
+        launch_arguments={"robot": "mujoco", "factory": LaunchConfiguration("factory"), "seed": LaunchConfiguration("seed"),
+                          "tags": tags, "rate_factor": LaunchConfiguration("rate_factor")}.items())
+    cameras = "true" if poses != "oracle" else value_of("cameras", context)
+    camera_nodes = []
+    if cameras == "true" or value_of("video", context):
+        camera_nodes = [Node(
+            package="humanoid_control", executable="camera_node", output="screen",
+            sigterm_timeout="300",  # the film is finished at the end, which may take a while
+            parameters=[parameters_of("camera_node"), {**episode, "tags": tags == "true", "cameras": cameras == "true",
+                                                       "video": text("video")}])]
+    viewer = Node(package="humanoid_control", executable="viewer_node", output="screen",
+                  on_exit=Shutdown(reason="the viewer has ended"), parameters=[{**episode, "tags": tags == "true"}],
+                  condition=IfCondition(LaunchConfiguration("viewer")))
+    return [robot, *make_perception(poses, episode, context), *camera_nodes, viewer]
+
+
+def make_perception(poses, episode, context):
+    """Perception, once it has a calibration of the cameras it looks through."""
+    calibration = value_of("calibration", context)
+    is_drawn = calibration == "drawn" and poses != "oracle"
+    if is_drawn:
+        # A calibration takes minutes: in its place the simulation's side writes what one would leave.
+        calibration = str(Path(tempfile.gettempdir(), f"humanoid_launch_{os.getpid()}", "cameras.yaml"))
+    perception = Node(
+        package="humanoid_control", executable="perception_node", output="screen",
+        parameters=[parameters_of("perception_node"), {
+            **episode, "poses": text("poses"), "robot": "mujoco",
+            "calibration": "" if calibration in ("drawn", "none") else calibration}])
+    if not is_drawn:
+        return [perception]
+    return [ExecuteProcess(
+        cmd=[sys.executable, "-m", "perception.simulated_calibration", "--factory", LaunchConfiguration("factory"), "--seed",
+             LaunchConfiguration("seed"), "--out", calibration],
+        name="simulated_calibration", output="screen", on_exit=[perception])]
 
 
 def generate_launch_description():
-    episode = {"factory": text("factory"), "seed": LaunchConfiguration("seed")}
     return LaunchDescription([
         DeclareLaunchArgument("factory", default_value="line_side",
                               description="factory file, or the name of one in config/factories"),
         DeclareLaunchArgument("seed", default_value="0", description="of the simulated episode"),
         DeclareLaunchArgument("rate_factor", default_value="1.0", description="simulated time over wall time"),
-        DeclareLaunchArgument("poses", default_value="oracle", description="rung of perception", choices=["oracle"]),
-        DeclareLaunchArgument("cameras", default_value="false", description="render the robot's cameras",
+        DeclareLaunchArgument("poses", default_value="oracle", description="rung of perception", choices=RUNGS),
+        DeclareLaunchArgument("calibration", default_value="drawn",
+                              description="file of humanoid calibrate; drawn: what one would leave; none: nominal mounting"),
+        DeclareLaunchArgument("cameras", default_value="false",
+                              description="render the robot's cameras, also where perception needs none",
                               choices=["true", "false"]),
         DeclareLaunchArgument("video", default_value="", description="file that a camera from outside films to; empty: none"),
         DeclareLaunchArgument("viewer", default_value="false", description="open MuJoCo's viewer; needs a screen",
                               choices=["true", "false"]),
-        IncludeLaunchDescription(
-            PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "robot.launch.py"])),
-            launch_arguments={"robot": "mujoco", "factory": LaunchConfiguration("factory"),
-                              "seed": LaunchConfiguration("seed"),
-                              "rate_factor": LaunchConfiguration("rate_factor")}.items()),
-        Node(package="humanoid_control", executable="perception_node", output="screen",
-             parameters=[parameters_of("perception_node"), {**episode, "poses": text("poses"), "robot": "mujoco"}]),
-        OpaqueFunction(function=make_camera_node),
-        Node(package="humanoid_control", executable="viewer_node", output="screen",
-             on_exit=Shutdown(reason="the viewer has ended"), parameters=[episode],
-             condition=IfCondition(LaunchConfiguration("viewer"))),
+        OpaqueFunction(function=make_simulation),
     ])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -21,7 +22,8 @@ def humanoid(*arguments, timeout=60, cwd=None):
 def nodes_of(*arguments):
     done = humanoid("launch", *arguments, "--dry-run")
     assert done.returncode == 0, done.stderr
-    return {line.partition(":")[0] for line in done.stdout.splitlines() if "_node" in line and "--ros-args" in line}
+    found = (re.match(r"(?:when \w+ ends: )?(\w+_node):(.*--ros-args.*)", line) for line in done.stdout.splitlines())
+    return {match[1]: match[2] for match in found if match}
 
 
 ROBOT = {"control_node", "description_node"}
@@ -34,7 +36,22 @@ FACTORY = SIM | {"policy_node", "mission_node"}
     (("sim", "cameras:=true"), SIM | {"camera_node"}), (("factory", "video:=film.mp4"), FACTORY | {"camera_node"}),
     (("factory", "viewer:=true", "factory:=racks", "seed:=3"), FACTORY | {"viewer_node"})])  # fmt: skip
 def test_launch_files_start_these_nodes(arguments, nodes):
-    assert nodes_of(*arguments) == nodes
+    assert set(nodes_of(*arguments)) == nodes
+
+
+@pytest.mark.parametrize("rung", ["fiducial", "detector", "tracker"])
+def test_a_rung_that_looks_has_cameras_and_a_calibration(rung):
+    nodes = nodes_of("factory", f"poses:={rung}")
+    assert set(nodes) == FACTORY | {"camera_node"}
+    assert "cameras:=true" in nodes["camera_node"] and f'poses:="{rung}"' in nodes["perception_node"]
+    tags = "true" if rung == "fiducial" else "false"
+    assert all(f"tags:={tags}" in nodes[name] for name in ("control_node", "camera_node"))
+    assert "cameras.yaml" in nodes["perception_node"]
+
+
+@pytest.mark.parametrize(("given", "told"), [("none", 'calibration:=""'), ("mine.yaml", 'calibration:="mine.yaml"')])
+def test_a_calibration_may_be_ones_own_or_none(given, told):
+    assert told in nodes_of("sim", "poses:=tracker", f"calibration:={given}")["perception_node"]
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
