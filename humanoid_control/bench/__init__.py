@@ -23,6 +23,7 @@ BENCHES = {
     "sim": "policies.bench.sim",
     "push": "policies.bench.push",
     "gaze": "policies.bench.gaze",
+    "perception": "policies.bench.perception",
 }
 OPTIONS = ("n", "seed", "workers", "case")
 

@@ -196,11 +196,12 @@ class PerceptionWatch:
         told: dict[str, _Estimate] = {}
         false = []
         pairs = []
-        for index, sighting in enumerate(self._visions[rung].sightings):
+        shown = [one for one in self._visions[rung].sightings if (one.stamp_s, one.camera) == (frame.stamp_s, frame.camera)]
+        for index, sighting in enumerate(shown):
             for name, truth in truths.items():
                 if not sighting.name or sighting.name == name:
                     pairs.append((match_distance(sighting.camera_from_tote, truth), index, name))
-        left = dict(enumerate(self._visions[rung].sightings))
+        left = dict(enumerate(shown))
         near = {index for gap, index, _ in pairs if gap <= 1.0}
         for gap, index, name in sorted(pairs):
             if gap <= 1.0 and index in left and name not in told:
