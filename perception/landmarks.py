@@ -1,4 +1,4 @@
-"""What of a station one image shows: a whole surface, a corner or an edge of one, with covariance; named or not."""
+"""What of a station one image shows: a surface, with covariance."""
 
 from __future__ import annotations
 
@@ -44,49 +44,6 @@ class SurfaceSighting:
 
 
 @dataclass(frozen=True, eq=False)
-class CornerSighting:
-    """A corner of some surface.
-
-    Attributes:
-        camera: whose image it was.
-        stamp_s: of the image, on the robot's clock.
-        position: (3,) m in `base_link`.
-        covariance: (3, 3) of it.
-        white_share: of the covariance, how much is drawn anew in each image.
-    """
-
-    camera: str
-    stamp_s: float
-    position: np.ndarray
-    covariance: np.ndarray
-    white_share: float = NETWORK_WHITE_SHARE
-
-
-@dataclass(frozen=True, eq=False)
-class EdgeSighting:
-    """A piece of a straight, level edge of some surface.
-
-    Attributes:
-        camera: whose image it was.
-        stamp_s: of the image, on the robot's clock.
-        position: (3,) m in `base_link`, the middle of the piece that is seen.
-        direction: (3,) unit vector along it, in `base_link`; either way.
-        covariance: (3, 3) of its offset across it and level (m), its height (m) and its heading (rad).
-        white_share: of the covariance, how much is drawn anew in each image.
-    """
-
-    camera: str
-    stamp_s: float
-    position: np.ndarray
-    direction: np.ndarray
-    covariance: np.ndarray
-    white_share: float = NETWORK_WHITE_SHARE
-
-
-LandmarkSighting = SurfaceSighting | CornerSighting | EdgeSighting
-
-
-@dataclass(frozen=True, eq=False)
 class MapSurface:
     """A surface as the factory's file has it.
 
@@ -99,11 +56,6 @@ class MapSurface:
     name: str
     map_from_surface: np.ndarray
     half: np.ndarray
-
-    @property
-    def corners(self) -> np.ndarray:
-        """(4, 2) m in its own frame, counter-clockwise; edge i goes from corner i to the next."""
-        return self.half * [(1, 1), (-1, 1), (-1, -1), (1, -1)]
 
 
 def map_surfaces(factory: Factory) -> dict[str, MapSurface]:

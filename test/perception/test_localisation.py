@@ -14,7 +14,7 @@ from humanoid_control.whole_body_control.controller import standing_posture
 from perception.camera_model import CameraModel
 from perception.camera_rig import CameraRig, StateBuffer
 from perception.errors import PerceptionError
-from perception.landmarks import CornerSighting, EdgeSighting, SurfaceSighting, map_surfaces
+from perception.landmarks import SurfaceSighting, map_surfaces
 from perception.localisation import Localiser
 from perception.tracking.shared_error_filter import SharedErrorFilter
 from perception.tracking.tote_track import ToteTrack
@@ -75,20 +75,21 @@ class Floor:
         pose = transform(rotation_of_vector(error[3:]) @ pose[:3, :3], pose[:3, 3] + error[:3])
         return SurfaceSighting(name, CAMERA, self.now, pose, np.diag(DEVIATION**2))
 
-    def corner(self, name, index, *, shift=(0.0, 0.0, 0.0)):
-        at = np.append(self.surfaces[name].corners[index], [0.0, 1.0])
-        position = (self.surface_in_base(name) @ at)[:3] + shift + POINT_DEVIATION * self.random.normal(size=3)
-        return CornerSighting(CAMERA, self.now, position, np.eye(3) * POINT_DEVIATION**2, white_share=1.0)
-
-    def edge(self, name, index, share=0.5):
-        pose = self.surface_in_base(name)
-        first, second = (np.append(self.surfaces[name].corners[i % 4], [0.0, 1.0]) for i in (index, index + 1))
-        ends = [(pose @ end)[:3] for end in (first, second)]
-        along = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
-        position = ends[0] + share * (ends[1] - ends[0]) + POINT_DEVIATION * self.random.normal(size=3)
-        turned = rotation_of_vector(np.array([0.0, 0.0, 0.01 * self.random.normal()])) @ along
-        covariance = np.diag([POINT_DEVIATION, POINT_DEVIATION, 0.01]) ** 2
-        return EdgeSighting(CAMERA, self.now, position, -turned, covariance, white_share=1.0)
+    def front(self, name):
+        """A surface of which one edge alone is seen: level with the camera's axis, it tells the fall and not the distance."""
+        sighting = self.whole(name)
+        rotation = sighting.camera_from_surface[:3, :3]
+        sight = sighting.camera_from_surface[:3, 3] / np.linalg.norm(sighting.camera_from_surface[:3, 3])
+        along = rotation[:, 1]
+        across = np.cross(sight, along)
+        across /= np.linalg.norm(across)
+        certain = np.outer(across, across)
+        covariance = sighting.covariance.copy()
+        covariance[:3, :3] = 0.004**2 * certain + 1.0 * (np.eye(3) - certain)
+        unknown = (np.eye(3) - certain) @ self.random.normal(0.0, 0.2, 3)
+        pose = inverse(self.rig.base_from_camera(CAMERA, self.joints)) @ self.surface_in_base(name)
+        pose[:3, 3] += unknown + 0.004 * across * self.random.normal()
+        return replace(sighting, camera_from_surface=pose, covariance=covariance, white_share=1.0)
 
     def take(self, *sightings):
         self.localiser.take(sightings, self.states)
@@ -112,17 +113,11 @@ def test_it_begins_where_the_file_has_the_robot_and_unsure():
     assert normalised < CHI2_3_P99
 
 
-@pytest.mark.parametrize("kind", ["whole", "corners", "edges"])
-def test_landmarks_put_it_right(kind):
+def test_surfaces_put_it_right():
     floor = Floor()
     for _ in range(20):
         floor.step()
-        if kind == "whole":
-            floor.take(floor.whole("infeed/0"))
-        elif kind == "corners":
-            floor.take(floor.corner("infeed/0", 1), floor.corner("infeed/0", 2))
-        else:
-            floor.take(floor.edge("infeed/0", 1), floor.edge("infeed/0", 2), floor.edge("infeed/0", 0))
+        floor.take(floor.whole("infeed/0"))
     error, normalised = floor.error()
     assert floor.localiser.health.taken >= 20
     assert np.linalg.norm(error[:2]) < 0.012
@@ -174,31 +169,6 @@ def located(name="line_side"):
     return floor
 
 
-def test_what_is_no_corner_of_the_map_is_refused():
-    floor = located()
-    before = floor.localiser.odom_from_map
-    floor.take(floor.corner("infeed/0", 1, shift=(0.12, 0.05, 0.0)))
-    assert floor.localiser.health.refused == 1
-    assert np.array_equal(floor.localiser.odom_from_map, before)
-
-
-def test_a_corner_that_could_be_two_is_left():
-    """Unsure by more than half the distance between two corners, it takes neither."""
-    floor = Floor()
-    floor.localiser._plane.add_noise(np.diag([0.5, 0.5, 0.1]) ** 2)
-    before = floor.localiser.odom_from_map
-    floor.take(floor.corner("infeed/0", 1))
-    assert floor.localiser.health.unclear == 1
-    assert np.array_equal(floor.localiser.odom_from_map, before)
-
-
-def test_shelves_above_each_other_are_told_apart_by_height():
-    floor = located("racks")
-    rack = next(station for station in floor.factory.stations if len(station.surfaces) > 1)
-    floor.take(floor.corner(f"{rack.name}/1", 1))
-    assert floor.localiser.health.unclear == 0
-
-
 def test_a_surface_that_is_elsewhere_is_doubted_and_then_believed():
     floor = located()
     moved = planar(0.25, 0.1, 0.0)
@@ -210,6 +180,24 @@ def test_a_surface_that_is_elsewhere_is_doubted_and_then_believed():
         floor.step()
         floor.take(floor.whole("infeed/0"))
     assert np.linalg.norm(floor.error()[0][:2]) < 0.02
+
+
+def test_one_edge_tells_how_high_a_surface_is_as_far_as_its_distance_is_known():
+    """The map's place is known from a station seen whole; another's front edge then tells that one's height."""
+    floor = Floor(off=(0.0, 0.0, 0.0))
+    floor.localiser._filter.covariance[:3, :3] *= 1e-4
+    before = height_of(floor, "infeed/0")[1]
+    for _ in range(10):
+        floor.step()
+        floor.take(floor.front("infeed/0"))
+    height, deviation = height_of(floor, "infeed/0")
+    assert deviation < 0.4 * before
+    assert height == pytest.approx(floor.surface_in_base("infeed/0")[2, 3], abs=3 * deviation)
+    unsure = Floor()
+    for _ in range(10):
+        unsure.step()
+        unsure.take(unsure.front("infeed/0"))
+    assert height_of(unsure, "infeed/0")[1] > 1.5 * deviation
 
 
 # --- heights ------------------------------------------------------------------------------------------------------
