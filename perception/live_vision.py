@@ -24,6 +24,7 @@ from perception.vision import LOST_CAMERA_S, VisionPoses
 from perception.vision_report import VisionReport, report
 
 WAIT_S = 0.1  # after which a thread looks whether it is to end
+BEFORE_S = 5.0  # by which an image may be older than the first state: it was taken before work began, and is dropped
 AHEAD_S = 0.5  # by which an image may be ahead of the states and wait for them; further ahead its stamp is wrong
 MEMORY = 500  # figures of time that are remembered
 RATE_WINDOW_S = 5.0
@@ -64,8 +65,10 @@ class LiveVision:
         self._states: deque[tuple[RobotState, BaseEstimate]] = deque()
         self._newest: tuple[float, float] | None = None  # stamp of the newest state handed over, and when that was
         self._due_s = -np.inf  # when poses are to be told next, on the robot's clock
+        self._first_s = np.inf  # stamp of the first state
         self._reached_s = -np.inf  # stamp up to which states were taken in
         self._frames: dict[str, CameraFrame] = {}
+        self._arrived: dict[str, float] = {}
         self._cameras: dict[str, CameraModel | str] = {}  # as handed over; text: why its intrinsics are no use
         self._faulty: dict[str, str] = {}  # the looking thread's
         self._looked: dict[str, float] = {}
@@ -99,8 +102,12 @@ class LiveVision:
     def add_state(self, state: RobotState, estimate: BaseEstimate) -> None:
         """Takes over one state of the robot."""
         with self._changed:
-            if self._newest is not None and state.stamp_s < self._newest[0]:
+            if self._newest is None:
+                self._first_s = state.stamp_s
+            elif state.stamp_s < self._newest[0]:
+                self._first_s = state.stamp_s
                 self._frames.clear()  # of another time
+                self._arrived.clear()
             self._newest = state.stamp_s, self._clock()
             self._states.append((state, estimate))
             self._changed.notify_all()
@@ -111,6 +118,7 @@ class LiveVision:
             if frame.camera in self._frames:
                 self._dropped[frame.camera] += 1
             self._frames[frame.camera] = frame
+            self._arrived[frame.camera] = frame.stamp_s
             self._changed.notify_all()
 
     def set_camera(self, name: str, camera: CameraModel | str) -> None:
@@ -128,12 +136,12 @@ class LiveVision:
         """How it all does, and whether poses are told."""
         now = self._clock()
         with self._changed:
-            newest = self._newest
+            newest, arrived = self._newest, dict(self._arrived)
         if self.failure is not None:
             return VisionReport("error", f"{self._rung} failed: {self.failure}", "failed", tells=False)
         now_s, silence_s = (newest[0], now - newest[1]) if newest is not None else (None, np.inf)
         return report(self._vision.health, rung=self._rung, now_s=now_s, silence_s=silence_s, waited_s=now - self._began,
-                      people=self._people, uncalibrated=self._uncalibrated, poses=self._poses, problem=self._problem,
+                      arrived=arrived, people=self._people, uncalibrated=self._uncalibrated, poses=self._poses, problem=self._problem,
                       **self._limits)  # fmt: skip
 
     def figures(self) -> dict[str, str]:
@@ -205,6 +213,9 @@ class LiveVision:
             self._vision.set_camera(camera, None if isinstance(model, str) else model)
             self._faulty[camera] = model if isinstance(model, str) else ""
         if frame is None or self._ending.is_set():
+            return
+        if 0 < self._first_s - frame.stamp_s < BEFORE_S:
+            self._dropped[frame.camera] += 1
             return
         self._looked[frame.camera] = began = self._clock()
         used = self._vision.health.cameras[frame.camera].used if frame.camera in self._vision.health.cameras else 0

@@ -34,7 +34,7 @@ class PerceptionParameters:
     calibration: str = parameter("", "file of `humanoid calibrate`; empty: nominal mounting, with the covariance of that")
     models: str = parameter("", "folder of the networks; empty: the shipped ones")
     stale_s: float = parameter(0.5, "without a state of the robot, after which no poses are told", minimum=0.1, maximum=5.0)
-    lost_s: float = parameter(1.0, "without a usable image, after which a camera is lost", minimum=0.2, maximum=10.0)
+    lost_s: float = parameter(2.0, "without a usable image, after which a camera is lost", minimum=0.2, maximum=10.0)
     autostart: bool = parameter(True, "configure and activate by itself")
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from perception.poses import PoseSet
 from perception.vision import FIDUCIAL, LOST_CAMERA_S, VisionHealth
@@ -31,7 +34,7 @@ class VisionReport:
 
 def report(
     health: VisionHealth, *, rung: str, now_s: float | None, silence_s: float, waited_s: float, stale_s: float,
-    lost_s: float = LOST_CAMERA_S, people: tuple[str, ...] = (), uncalibrated: tuple[str, ...] = (), poses: PoseSet | None = None,
+    lost_s: float = LOST_CAMERA_S, arrived: Mapping[str, float] | None = None, people: tuple[str, ...] = (), uncalibrated: tuple[str, ...] = (), poses: PoseSet | None = None,
     problem: str = "",
 ) -> VisionReport:  # fmt: skip
     """Judges.
@@ -44,6 +47,7 @@ def report(
         waited_s: since work began.
         stale_s: of silence that is allowed.
         lost_s: without a usable image that a camera is allowed.
+        arrived: stamp of the newest image of each camera that has come, looked at or not.
         people: whom the factory's file tells of, and no camera's rung sees.
         uncalibrated: cameras nobody has calibrated.
         poses: as told last.
@@ -57,14 +61,16 @@ def report(
         return VisionReport("error", f"{rung}: no state of the robot for {silence_s:.1f} s ({stale_s:.1f} s allowed), tells no poses: "
                             f"see to control_node{note}", "state stale", False)  # fmt: skip
     lost = health.lost(now_s, lost_s)
-    why = {name: _why_lost(health, name, now_s) for name in lost}
+    waiting = {name for name in lost if waited_s < START_S and not health.cameras[name].problem
+               and not np.isfinite(health.cameras[name].stamp_s)}  # fmt: skip
+    why = {name: _why_lost(health, name, now_s, came=now_s - (arrived or {}).get(name, -np.inf) < lost_s) for name in lost}
     if len(lost) == len(health.cameras):
-        began = all(camera.used == camera.refused == 0 for camera in health.cameras.values())
-        level = "warn" if began and waited_s < START_S else "error"
+        waits = all(name in waiting for name in lost)
+        level = "warn" if waits else "error"
         reasons = "; ".join(f"{name}: {reason}" for name, reason in why.items())
         return VisionReport(level, f"{rung}: no camera can be used, tells no poses: {reasons}; start the cameras' driver (in simulation "
-                            "camera_node), or clean, light and connect them", f"all lost, {'waits' if began else 'fails'}", False)  # fmt: skip
-    complaints = {f"lost {name}": f"{name} is lost ({reason}): see to it" for name, reason in why.items()}
+                            "camera_node), or clean, light and connect them", f"all lost, {'waits' if waits else 'fails'}", False)  # fmt: skip
+    complaints = {f"lost {name}": f"{name} is lost ({reason}): see to it" for name, reason in why.items() if name not in waiting}
     if uncalibrated:
         complaints["uncalibrated"] = (f"{', '.join(uncalibrated)} not calibrated, poses are less certain: run humanoid calibrate "
                                       "--out FILE, and give calibration:=FILE")  # fmt: skip
@@ -79,11 +85,13 @@ def report(
     return VisionReport("warn", f"{rung}: sees, but {'; '.join(complaints.values())}", ", ".join(complaints), True)
 
 
-def _why_lost(health: VisionHealth, name: str, now_s: float) -> str:
+def _why_lost(health: VisionHealth, name: str, now_s: float, *, came: bool) -> str:
     camera = health.cameras[name]
     if camera.problem:
         return camera.problem
-    return f"no image for {now_s - camera.stamp_s:.1f} s" if camera.used else "no image yet"
+    if came:
+        return "images come, but are not looked at in time: free a processor, or look through fewer cameras"
+    return f"no image for {now_s - camera.stamp_s:.1f} s" if np.isfinite(camera.stamp_s) else "no image yet"
 
 
 def _sees_no_tags(health: VisionHealth, poses: PoseSet | None) -> bool:

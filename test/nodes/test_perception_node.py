@@ -6,7 +6,8 @@ import signal
 
 import numpy as np
 import pytest
-from lifecycle_msgs.srv import GetState
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import CameraInfo, Image
 
 from humanoid_control.mission.factory import load_factory
@@ -155,9 +156,25 @@ def test_without_cameras_poses_stop_and_go_on_when_they_are_back(floor):
     floor.wait_until(lambda: len(told(floor)) > count + 5, what="poses do not go on")
 
 
+def test_it_pauses_and_goes_on_as_its_life_cycle_is_told(floor):
+    client = floor.node.create_client(ChangeState, "perception_node/change_state")
+    assert client.wait_for_service(10.0)
+
+    def change(transition):
+        return floor.ask(client.call_async(ChangeState.Request(transition=Transition(id=transition))), 20.0).success
+
+    assert change(Transition.TRANSITION_DEACTIVATE)
+    floor.spin(0.3)  # what was on its way
+    count = len(told(floor))
+    floor.spin(0.5)
+    assert len(told(floor)) == count
+    assert change(Transition.TRANSITION_ACTIVATE)
+    floor.wait_until(lambda: len(told(floor)) > count + 5, 20.0, "poses do not go on")
+
+
 def test_when_control_starts_anew_so_does_perception(floor):
     floor.kill("control_node")
-    floor.wait_until(lambda: "no state of the robot" in health(floor)[1], 10.0)
+    floor.wait_until(lambda: "tells no poses: see to control_node" in health(floor)[1], 10.0)
     assert health(floor)[0] == b"\x02"
     before_s = told(floor)[-1].stamp_s
     floor.start("control_node", seed=SEED, check_domain="false")

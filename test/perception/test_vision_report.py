@@ -41,9 +41,16 @@ def test_one_camera_lost_is_named_with_its_reason():
     assert "right is lost (frozen: 9 frames in a row are the same)" in result.message
 
 
+def test_a_computer_that_is_too_slow_is_told_from_a_camera_that_sends_nothing():
+    assert "free a processor" in judged(now_s=11.5, arrived={"left": 11.4, "right": 11.4}).message
+    assert "no image for 1.6 s" in judged(now_s=11.5, arrived={"left": 9.9, "right": 9.8}).message
+
+
 def test_before_the_first_image_it_waits_and_later_complains():
     nothing = {"left": CameraHealth()}
     assert judged(nothing, waited_s=1.0).level == "warn" and judged(nothing).level == "error"
+    assert judged({**SEES, "left": CameraHealth()}, waited_s=1.0).level == "ok"
+    assert "left is lost (no image yet)" in judged({**SEES, "left": CameraHealth()}).message
     assert judged({"left": CameraHealth(problem="black: 99% of it", refused=1)}, waited_s=1.0).level == "error"
 
 
