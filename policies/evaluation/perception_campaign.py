@@ -13,8 +13,9 @@ from humanoid_control.simulation.simulated_factory import CONTROL_PERIOD_S
 from perception.evaluation.figures import Rows, gaze_figures, rung_figures
 from perception.evaluation.looks import check_look, painted_floor
 from perception.vision import FIDUCIAL
+from policies.bench.gaze import CAMERAS as GAZE_CAMERAS
 from policies.evaluation.campaign import code_hash, file_hash
-from policies.evaluation.perception_watch import CAMERAS, PerceptionWatch
+from policies.evaluation.perception_watch import PerceptionWatch
 from policies.evaluation.rungs import parse_rungs
 from policies.evaluation.workers import run_jobs
 from policies.registry import make_policy
@@ -122,4 +123,4 @@ def perception_report(campaign: PerceptionCampaign, episodes: Sequence[dict]) ->
         rungs[rung] = rung_figures(Rows.of([result["rows"] for result in results]), results)
     return {"episodes": len(episodes), "success": sum(episode["success"] for episode in episodes),
             "simulated_s": round(sum(episode["simulated_s"] for episode in episodes), 1), "targets": TARGETS, "rungs": rungs,
-            "in_sight": gaze_figures([episode["gaze"] for episode in episodes], CAMERAS)}  # fmt: skip
+            "in_sight": gaze_figures([episode["gaze"] for episode in episodes], GAZE_CAMERAS)}  # fmt: skip

@@ -11,7 +11,6 @@ import numpy as np
 
 from humanoid_control.mission.factory import Factory
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS
-from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW
 from humanoid_control.simulation.simulated_factory import SimulatedFactory
 from humanoid_control.transforms import inverse
 from perception.camera_rig import CameraRig, StateBuffer
@@ -24,10 +23,9 @@ from perception.oracle import OraclePoses
 from perception.simulated_cameras import LATENCY_S, SimulatedCameras
 from perception.simulated_vision import calibrated_rig
 from perception.training.measure import CLEAR_SHARE, FAIR_SHARE, match_distance
-from perception.vision import DETECTOR, FIDUCIAL, VisionPoses
+from perception.vision import DETECTOR, FIDUCIAL, POSE_CAMERAS, VisionPoses
 from policies.bench.gaze import GazeWatch
 
-CAMERAS = tuple(CAMERA_FIELD_OF_VIEW)
 IMAGE_RUNGS = (DETECTOR, FIDUCIAL)  # that tell of each image what it shows; the others tell where everything is
 NOWHERE_NEAR = 0.25  # m from the nearest tote, beyond which a track is of none
 NO_SUBTASK = "-"
@@ -269,4 +267,4 @@ def _deviation(estimate: _Estimate) -> float:
 @cache
 def _shared_cameras() -> SimulatedCameras:
     """One for all episodes of a process; images come at once, so that the truth of their instant is at hand."""
-    return SimulatedCameras(CAMERAS, latency_s=0.0)
+    return SimulatedCameras(POSE_CAMERAS, latency_s=0.0)
