@@ -1,0 +1,113 @@
+"""`humanoid train WHAT`: trains what is learned; perception so far."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from humanoid_control.errors import ConfigurationError
+from perception.training.pipeline import DEFAULTS, DEVICES, FIGURES, load_plan, steps
+
+WHAT = ("perception",)
+SAY_PERIOD_S = 20.0  # between two lines where no bar can be drawn
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `humanoid train`."""
+    add = parser.add_argument
+    add("what", metavar="WHAT", choices=WHAT, help=f"one of {', '.join(WHAT)}")
+    add("--config", metavar="FILE", type=Path, help=f"what differs from {DEFAULTS}")
+    add("--device", metavar="DEVICE", help=f"{', '.join(DEVICES)} (default: the file's)")
+    add("--data", metavar="DIR", help="folder of images (default: the file's)")
+    add("--out", metavar="DIR", help="folder of networks and checkpoints (default: the file's)")
+    add("--workers", metavar="W", type=int, help="processes that render (default: the file's)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carries out the command; 0 when all steps are done. Called again, it goes on where it was stopped.
+
+    Raises:
+        HumanoidControlError: whatever the user can put right.
+    """
+    plan = load_plan(args.config, device=args.device, data=args.data, out=args.out, workers=args.workers)
+    for folder in (plan.data, plan.out):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+    console = Console()
+    console.print(f"images in {plan.data}, networks in {plan.out}; stop with Ctrl-C, go on with the same command", highlight=False)
+    if not console.is_terminal:
+        logging.getLogger("perception.training").setLevel(logging.INFO)
+    progress = _Line(console)
+    todo = steps(plan, say=progress.say, show=progress.show)
+    for number, step in enumerate(todo, 1):
+        began = time.monotonic()
+        console.print(f"step {number} of {len(todo)}: {step.name}", highlight=False)
+        with progress:
+            step.run()
+        console.print(f"  done in {(time.monotonic() - began) / 60:.1f} min", highlight=False)
+    _print(console, json.loads((plan.out / FIGURES).read_text()), plan.out)
+    return 0
+
+
+class _Line:
+    """One bar for the step at hand on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._said_s = console, 0.0
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> _Line:
+        self._said_s = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def show(self, done: float, total: float) -> None:
+        """How much of the step at hand is done."""
+        if not self._console.is_terminal:
+            return
+        if self._bar is None:
+            self._bar = Progress(BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"),
+                                 console=self._console, transient=True)  # fmt: skip
+            self._bar.start()
+            self._task = self._bar.add_task("", total=total)
+        self._bar.update(self._task, completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        """A line, beside the bar or, now and then, on its own."""
+        if self._bar is not None:
+            self._bar.update(self._task, description=text)
+        elif time.monotonic() - self._said_s > SAY_PERIOD_S:
+            self._said_s = time.monotonic()
+            self._console.print(f"  {text}", highlight=False, markup=False)
+
+
+def _print(console: Console, figures: dict, out: Path) -> None:
+    table = Table(title=f"{figures['images']} images of looks never trained on")
+    for column in ("", "totes", "mm, median / 95%", "degrees, median / 95%", "in the 90% region", "> 60 mm, not owned"):
+        table.add_column(column, justify="right" if column else "left")
+    for name in ("clear_within_1_m", "fair_within_1_m", "all_found"):
+        cell = figures[name]
+        if not cell["count"]:
+            table.add_row(name.replace("_", " "), "0", "-", "-", "-", "-")
+            continue
+        table.add_row(name.replace("_", " "), str(cell["count"]), f"{cell['mm_median']:g} / {cell['mm_p95']:g}",
+                      f"{cell['deg_median']:g} / {cell['deg_p95']:g}", f"{cell['in_90_percent_region']:.0%}",
+                      str(cell["over_60_mm_not_owned"]))  # fmt: skip
+    console.print(table)
+    recall = figures["recall_clear_within_1_m"]
+    console.print(f"clear totes found within 1 m: {'-' if recall is None else f'{recall:.1%}'}; "
+                  f"false totes in 200 images: {figures['false_alarms_per_200_images']:.2f}; all figures: {out / FIGURES}",
+                  highlight=False)  # fmt: skip
