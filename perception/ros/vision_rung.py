@@ -29,6 +29,7 @@ from perception.frame import CameraFrame
 from perception.live_vision import LiveVision
 from perception.matching_states import MatchingStates
 from perception.mounting import rig_from_file
+from perception.pnp import warm_up
 from perception.poses import PoseSet
 from perception.ros.image_messages import camera_from_message, frame_from_message, frame_to_message
 from perception.ros.pose_messages import poses_to_message
@@ -57,6 +58,7 @@ class VisionRung:
             HumanoidControlError: one of them cannot be read, or is another's.
         """
         node, p = self._node, self._node.parameters
+        warm_up()  # quick where kernels were compiled at set-up; elsewhere images must not wait for the compiler
         rig, self._uncalibrated = rig_from_file(RobotModel.load(), p.cameras, p.calibration)
         self._vision = VisionPoses(p.poses, self._factory, rig, models=p.models or None)
         self._detections = create_publisher(node, topics.DETECTIONS)

@@ -66,7 +66,7 @@ class Graph:
         log = (self.folder / f"{name}.log").open("a")
         self.processes[name] = subprocess.Popen(
             [sys.executable, "-m", MODULES[name], *(["--ros-args", *arguments] if arguments else [])],
-            env={**environment_for_children(), **dict(environment)}, stdout=log, stderr=subprocess.STDOUT)
+            env={**environment_for_children(), "PYTHONFAULTHANDLER": "1", **dict(environment)}, stdout=log, stderr=subprocess.STDOUT)
         return self.processes[name]
 
     def log(self, name):
@@ -101,8 +101,9 @@ class Graph:
             try:
                 codes[name] = process.wait(20)
             except subprocess.TimeoutExpired:
-                process.kill()
-                codes[name] = "killed"
+                process.send_signal(signal.SIGABRT)  # its log then has what each thread was doing
+                process.wait()
+                codes[name] = f"hung: {self.log(name)[-4000:]}"
         self.node.destroy_node()
         rclpy.try_shutdown()
         assert all(code == 0 for code in codes.values()), codes
