@@ -48,7 +48,7 @@ from perception.tag_detector import TagDetector
 from perception.tracking.tote_tracker import ToteTracker
 from perception.training.measure import pose_error
 from perception.true_cameras import camera_models
-from perception.vision import TRACKER, VisionPoses
+from perception.vision import FIDUCIAL, TRACKER, VisionPoses
 from policies import runtime
 from policies.registry import make_policy
 
@@ -370,15 +370,21 @@ def time_poses(report: Report, recordings: list[Recording], *, cases: int) -> No
             report.add_times(f"pose from 8 points{what}: {name}", times[name], peer=peer, residual=1e3 * float(np.median(errors[name])))
 
 
-def time_tags(report: Report, model: RobotModel, *, seconds: float) -> None:
-    """Adds rows of finding tags in the same images; residuals are median errors of corners in px."""
-    recording = record(model, 4, seconds=seconds, tags=True)
+def time_tags(report: Report, recording: Recording) -> None:
+    """Adds rows of finding tags in the same images; residuals are median errors of corners in px.
+
+    Args:
+        report: takes the rows.
+        recording: of a scene with tags.
+    """
     layout = lay_out_tags(recording.factory)
     family = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_APRILTAG_36h11)
-    plain, refined = cv2.aruco.DetectorParameters(), cv2.aruco.DetectorParameters()
-    refined.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
-    peers = {"OpenCV ArUco, no refinement": cv2.aruco.ArucoDetector(family, plain),
-             "OpenCV ArUco, corners to parts of a pixel": cv2.aruco.ArucoDetector(family, refined)}  # fmt: skip
+    peers = {}
+    for name, refinement in (("no refinement", cv2.aruco.CORNER_REFINE_NONE), ("corners to parts of a pixel", cv2.aruco.CORNER_REFINE_SUBPIX),
+                             ("AprilTag's lines", cv2.aruco.CORNER_REFINE_APRILTAG)):  # fmt: skip
+        parameters = cv2.aruco.DetectorParameters()
+        parameters.cornerRefinementMethod = refinement
+        peers[f"OpenCV ArUco, {name}"] = cv2.aruco.ArucoDetector(family, parameters)
     ours = TagDetector()
 
     def opencv(detector):
@@ -405,7 +411,7 @@ def time_tags(report: Report, model: RobotModel, *, seconds: float) -> None:
                             errors[name].extend(np.linalg.norm(found[tag.id] - pixels, axis=1))
                             counts[name] += 1
     for name, peer, _ in candidates:
-        report.add_times(f"tags in an image: {name}", times[name], peer=peer, residual=float(np.median(errors[name])))
+        report.add_times(f"tags in an image: {name}", times[name], peer=peer, residual=float(np.median(errors[name])) if errors[name] else None)
         report.notes.append(f"tags in an image: {name}: {counts[name]} tags of totes found in {len(recording.views)} images")
 
 
@@ -447,7 +453,11 @@ def run(report: Report, *, quick: bool = False) -> None:
         _add_rows(report, times)
         time_networks(report, recordings, cases=20 if quick else 100)
         time_poses(report, recordings, cases=QUICK_PNP_CASES if quick else PNP_CASES)
-        time_tags(report, model, seconds=seconds)
+        tagged = record(model, 4, seconds=seconds, tags=True)
+        fiducial = play_back(tagged, FIDUCIAL, rounds=rounds)
+        report.add_times("rung fiducial: three images at once to poses, 4 totes", fiducial.three, peer=False)
+        report.add_value(f"rung fiducial: share of a core at {RATE_HZ:g} Hz, 4 totes", fiducial.busy / fiducial.robot, "cores")
+        time_tags(report, tagged)
 
 
 def _add_rows(report: Report, times: dict[int, Times]) -> None:

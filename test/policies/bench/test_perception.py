@@ -44,3 +44,10 @@ def test_all_solvers_solve_clean_points_and_ours_forgets_a_stray(recording):
     strays = {name.split(": ")[1]: residual for name, residual in residuals.items() if "25 px off" in name}
     assert strays["ours, up known, covariance included"] < 8.0 < strays["OpenCV solvePnP iterative"]
     assert {row["peer"] for row in report.rows} == {True, False}
+
+
+def test_tags_are_found_nearer_to_the_truth_than_by_peers(model):
+    report = Report("perception")
+    bench.time_tags(report, bench.record(model, 2, seconds=0.25, tags=True))
+    residuals = {row["name"].split(": ")[1]: row["residual"] for row in report.rows}
+    assert len(residuals) == 4 and residuals["ours"] == min(residuals.values()) < 0.1
