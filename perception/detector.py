@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime
 
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS
+from humanoid_control.transforms import rotation_vector
 from perception.camera_model import CameraModel
 from perception.crops import CROP_HEIGHT, CROP_WIDTH, CropWindow, ImagePyramid, window_of_box, window_of_corners
 from perception.detection import Detection
@@ -37,11 +38,13 @@ MOST_NEW = 5  # places besides those where totes are tracked that one search loo
 EXPECTED_OVERLAP = 0.35  # of a place and of a tracked tote's box, over both together, from which the place is that tote's
 GIVE_UP = 0.05  # presence after the first crop, below which there is no second
 UNLIKELY_KIND = 0.02  # probability of a kind, below which it is not tried
+KIND_DOUBT = 3.0  # difference of two kinds' costs at which the other is still a quarter as likely: corners err together
 MOST_TELLING_CHI2 = 20.0  # beyond it no kind fits, and none is told from another
 FEWEST_CORNERS = 4  # in the crop, for a pose
 SAME_SHARE = 0.22  # of a window's width, nearer than which two middles are one tote's
 SETTLED_SHARE, EXPECTED_SETTLED_SHARE = 0.04, 0.10  # of a window's width, by which it may still move without another crop
 NEAREST, FARTHEST = 0.10, 4.0  # m between which a tote may be
+FACTOR_RANGE = (-3.0, 6.0)  # of the logarithm of what evidence makes of a covariance
 ASPECT_TOLERANCE = 0.02  # by which an image may differ from its camera's width over height
 
 
@@ -55,7 +58,9 @@ class Calibration:
         evidence: (7,) weights of `evidence_of` and a constant, which make the score by a logistic function.
         deviation_visible, deviation_hidden: what the corner network's deviations are multiplied by.
         deviation_floor: px of the crop, added in squares.
-        covariance: what the pose's covariance is multiplied by.
+        covariance: what the pose's covariance is multiplied by,
+        covariance_evidence: (6,) and by the exponential of `evidence_of` times these: what hardly looks like a tote is
+            placed worse than its corners tell.
         covariance_floor: m and rad, added to the covariance in squares, translation and rotation.
         most_chi2: reduced chi-squared of a pose, beyond which the corners are no tote's.
     """
@@ -67,6 +72,7 @@ class Calibration:
     deviation_hidden: float = 1.0
     deviation_floor: float = 0.1
     covariance: float = 1.0
+    covariance_evidence: tuple[float, ...] = (0.0,) * 6
     covariance_floor: tuple[float, float] = (0.0005, 0.001)
     most_chi2: float = 12.0
 
@@ -257,19 +263,24 @@ class ToteDetector:
         Proportions tell kinds apart better than the network's own guess, where enough corners are seen.
         """
         use = candidate.inside > 0.5
-        best = max(self._kinds, key=lambda kind: (likely[KINDS.index(kind)], kind)), None
-        if use.sum() < FEWEST_CORNERS:
-            return best
-        lowest = np.inf
-        for kind, share in zip(KINDS, likely):
-            if kind not in self._kinds or (share < UNLIKELY_KIND and len(self._kinds) > 1):
-                continue
-            pose = solve_tote_pose(self._corners[kind], candidate.pixels, candidate.deviations, use, camera, up_in_camera=up)
+        fits: list[tuple[float, str, PointPose]] = []
+        if use.sum() >= FEWEST_CORNERS:
             freedoms = max(2 * int(use.sum()) - 4, 1)  # position and heading are fitted
-            cost = 0.5 * freedoms * min(pose.reduced_chi2, MOST_TELLING_CHI2) - np.log(share)
-            if pose.ok and cost < lowest:
-                lowest, best = cost, (kind, pose)
-        return best
+            for kind, share in zip(KINDS, likely):
+                if kind not in self._kinds or (share < UNLIKELY_KIND and len(self._kinds) > 1):
+                    continue
+                pose = solve_tote_pose(self._corners[kind], candidate.pixels, candidate.deviations, use, camera, up_in_camera=up)
+                if pose.ok:
+                    cost = 0.5 * freedoms * min(pose.reduced_chi2, MOST_TELLING_CHI2) - np.log(max(share, UNLIKELY_KIND))
+                    fits.append((float(cost), kind, pose))
+        if not fits:
+            return max(self._kinds, key=lambda kind: (likely[KINDS.index(kind)], kind)), None
+        fits.sort(key=lambda fit: fit[0])
+        cost, kind, pose = fits[0]
+        for other_cost, _, other in fits[1:]:
+            share = 1.0 / (1.0 + np.exp((other_cost - cost) / KIND_DOUBT))
+            pose = _mixed(pose, other, share)
+        return kind, pose
 
     def _move_window(self, candidate: _Candidate, camera: CameraModel, up: np.ndarray | None) -> None:
         """To where its tote was seen."""
@@ -297,7 +308,8 @@ class ToteDetector:
     def _detection(self, candidate: _Candidate, evidence: np.ndarray, frame: CameraFrame) -> Detection:
         floor = np.repeat(np.square(self.calibration.covariance_floor), 3)
         weights = np.array(self.calibration.evidence)
-        covariance = self.calibration.covariance * candidate.pose.covariance + np.diag(floor)
+        factor = self.calibration.covariance * np.exp(np.clip(evidence @ self.calibration.covariance_evidence, *FACTOR_RANGE))
+        covariance = factor * candidate.pose.covariance + np.diag(floor)
         return Detection(
             kind=candidate.kind, camera=frame.camera, stamp_s=frame.stamp_s,
             camera_from_tote=canonical(candidate.pose.camera_from_object), covariance=covariance,
@@ -326,6 +338,13 @@ def evidence_of(
     shares = np.clip([likely, presence], 1e-4, 1 - 1e-4)
     return np.array([*np.log(shares / (1 - shares)), np.log(spread), np.log(deviations.mean() / width), visible.sum() - 4.0,
                      np.log(max(pose.reduced_chi2, 0.05))])  # fmt: skip
+
+
+def _mixed(pose: PointPose, other: PointPose, share: float) -> PointPose:
+    """A pose with the covariance of a mixture: the other, were it of another kind, with a share of the likelihood."""
+    turn = rotation_vector(other.camera_from_object[:3, :3] @ pose.camera_from_object[:3, :3].T)
+    apart = np.concatenate([other.camera_from_object[:3, 3] - pose.camera_from_object[:3, 3], turn])
+    return pose._replace(covariance=pose.covariance + share * np.outer(apart, apart))
 
 
 def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from humanoid_control.errors import HumanoidControlError
 from humanoid_control.transforms import rotation_of_vector, rotation_vector
 from perception.camera_model import CameraModel
 from perception.detection import Detection
-from perception.detector import CALIBRATION, Calibration, ToteDetector
+from perception.detector import CALIBRATION, FACTOR_RANGE, Calibration, ToteDetector
 from perception.errors import PerceptionError
 from perception.frame import CameraFrame
 from perception.keypoints import CORNERS, HALF_TURN, KINDS, half_turned
@@ -34,6 +34,7 @@ GROSS = 0.060  # m
 CHI2_6_MEDIAN, CHI2_6_90, CHI2_6_99 = 5.348, 10.645, 16.812
 NORMAL_MEDIAN = 0.6745  # of the absolute value
 DISTANCES = (0.0, 0.4, 0.6, 0.8, 1.0, 1.5, 2.5, 3.5)  # m
+MOST_NEES = 600.0  # 100 times what is expected
 EVIDENCE = 6  # figures of `detector.evidence_of`
 DEPTH_BEYOND = 3.2  # m, from which a detection may be of a tote that has no label any more
 
@@ -54,6 +55,7 @@ class Matches:
         score: (N,).
         corner_errors: (N, 8, 2) px over the deviations the detector gave; NaN where a corner is outside the image.
         corner_visible: (N, 8) bool, as the detector sees it.
+        proof: (N, 6) the detection's evidence; NaN where not found.
         evidence: (M, 6) of every detection, and `evidence_right` (M,) bool, whether a tote was there.
         images: how many there were.
         false_alarms: detections of nothing: (camera, image, score).
@@ -72,6 +74,7 @@ class Matches:
     score: np.ndarray
     corner_errors: np.ndarray
     corner_visible: np.ndarray
+    proof: np.ndarray
     evidence: np.ndarray
     evidence_right: np.ndarray
     images: int
@@ -114,9 +117,10 @@ def match(
             weighed = detector.weigh(CameraFrame(camera.name, 0.0, shard.image(index)), camera, up / np.linalg.norm(up))
             detections = [detection for detection, _ in weighed if detection.score >= detector.calibration.score]
             labels = np.flatnonzero(shard.totes.image == index)
+            proofs = {id(detection): proof for detection, proof in weighed}
             left = list(detections)
             for label in sorted(labels, key=lambda k: -shard.totes.seen_share[k]):
-                rows.append(_row(shard, int(label), left))
+                rows.append(_row(shard, int(label), left, proofs))
                 if rows[-1]["found"]:
                     worst.append((path.name, index, rows[-1]["position_error"]))
             for detection, proof in weighed:
@@ -143,7 +147,7 @@ def match(
     )
 
 
-def _row(shard: Shard, label: int, left: list[Detection]) -> dict:
+def _row(shard: Shard, label: int, left: list[Detection], proofs: dict[int, np.ndarray]) -> dict:
     """One label with the nearest detection, which is taken from those `left`."""
     totes = shard.totes
     truth = totes.camera_from_tote[label]
@@ -151,7 +155,7 @@ def _row(shard: Shard, label: int, left: list[Detection]) -> dict:
     row = {"camera": int(shard.camera[totes.image[label]]), "distance": distance, "seen_share": float(totes.seen_share[label]),
            "framed_share": float(totes.framed_share[label]), "found": False, "position_error": np.nan, "angle_error": np.nan,
            "nees": np.nan, "kind_right": False, "score": 0.0, "corner_errors": np.full((CORNERS, 2), np.nan),
-           "corner_visible": np.zeros(CORNERS, bool)}  # fmt: skip
+           "corner_visible": np.zeros(CORNERS, bool), "proof": np.full(EVIDENCE, np.nan)}  # fmt: skip
     gaps = [match_distance(d.camera_from_tote, truth) for d in left]
     if not gaps or min(gaps) > 1.0:
         return row
@@ -159,7 +163,8 @@ def _row(shard: Shard, label: int, left: list[Detection]) -> dict:
     error = pose_error(detection.camera_from_tote, truth)
     row |= {"found": True, "position_error": float(np.linalg.norm(error[:3])), "angle_error": float(np.linalg.norm(error[3:])),
             "nees": float(error @ np.linalg.solve(detection.covariance, error)), "score": detection.score,
-            "kind_right": detection.kind == KINDS[totes.kind[label]], "corner_visible": detection.visible > 0.5}  # fmt: skip
+            "kind_right": detection.kind == KINDS[totes.kind[label]], "corner_visible": detection.visible > 0.5,
+            "proof": proofs[id(detection)]}  # fmt: skip
     corners = totes.corners[label].astype(float)
     framed = ((corners >= 0) & (corners < (WIDTH, HEIGHT))).all(axis=1)
     errors = (detection.pixels - corners) / detection.deviations
@@ -268,7 +273,9 @@ def calibrate(
     least = float(np.clip(wrong[allowed] + 1e-6 if len(wrong) > allowed else 0.2, 0.2, 0.98))
     step = replace(step, score=least, evidence=tuple(float(w) for w in weights))
     third = match(ToteDetector(folder, calibration=step), data, most_images=most_images, on_image=on_image)
-    calibration = replace(step, covariance=max(float(np.percentile(third.nees[third.found], 90)) / CHI2_6_90, 0.25))
+    weights, factors = _factors(third.proof[third.found], third.nees[third.found])
+    left = float(np.percentile(third.nees[third.found] / factors, 90)) / CHI2_6_90
+    calibration = replace(step, covariance=max(left, 0.05), covariance_evidence=tuple(float(w) for w in weights))
     text = {"networks": detector.hashes, "calibration": asdict(calibration), "images": third.images,
             "data": json.loads((data / CLAIM).read_text())}  # fmt: skip
     (folder / CALIBRATION).write_text(json.dumps(text, indent=1) + "\n")
@@ -286,6 +293,26 @@ def _logistic(evidence: np.ndarray, right: np.ndarray) -> np.ndarray:
         curvature = (design * (likely * (1 - likely))[:, None]).T @ design + ridge
         weights = weights + np.linalg.solve(curvature, slope)
     return weights
+
+
+def _factors(evidence: np.ndarray, nees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(6,) weights of evidence, and (N,) what covariances are multiplied by with them, for errors to be the likeliest.
+
+    The likelihood is the normal distribution's, of which only the covariance's size is free; errors beyond all measure count
+    as `MOST_NEES` (Newton's method).
+    """
+    nees = np.minimum(nees, MOST_NEES)
+    design = np.column_stack([evidence, np.ones(len(evidence))])
+    weights = np.zeros(design.shape[1])
+    weights[-1] = np.log(nees.mean() / 6)
+    ridge = 1e-2 * np.eye(len(weights))
+    for _ in range(50):
+        surprise = 0.5 * nees * np.exp(-design @ weights)
+        slope = design.T @ (surprise - 3.0) - ridge @ weights
+        curvature = (design * surprise[:, None]).T @ design + ridge
+        step = np.linalg.solve(curvature, slope)
+        weights = weights + step / max(1.0, np.abs(design @ step).max())
+    return weights[:-1], np.exp(np.clip(evidence @ weights[:-1], *FACTOR_RANGE))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from humanoid_control.errors import SimulationError
+from humanoid_control.transforms import transform
 from perception.camera_model import CameraModel
 from perception.crops import box_of
-from perception.detector import CALIBRATION, Calibration, ToteDetector
+from perception.detector import CALIBRATION, Calibration, ToteDetector, _mixed
 from perception.errors import PerceptionError
 from perception.frame import CameraFrame
 from perception.keypoints import KINDS
 from perception.network_file import DEFAULT_FOLDER
+from perception.pnp import PointPose
 from perception.training.generate import CAMERAS, HEIGHT, WIDTH, SceneCamera
 from perception.training.measure import pose_error
 from perception.training.scenes import HELD_OUT
@@ -99,6 +101,23 @@ def test_looking_where_a_tote_is_expected_needs_no_finder(detector, views, monke
         hits += any(np.linalg.norm(d.camera_from_tote[:3, 3] - shard.totes.camera_from_tote[row][:3, 3]) < 0.05 for d in found)
     assert hits >= 7
     assert detector.look(CameraFrame(camera.name, 0.0, shard.image(index)), camera, np.zeros((0, 4)), search=False) == []
+
+
+def test_a_pose_of_a_kind_that_may_be_another_owns_up_to_it():
+    pose = PointPose(transform(np.eye(3), [0.0, 0.0, 0.8]), np.eye(6) * 1e-6, 1.0, True, np.ones(8, bool))
+    other = pose._replace(camera_from_object=transform(np.eye(3), [0.0, 0.0, 1.0]))
+    mixed = _mixed(pose, other, 0.25)
+    np.testing.assert_array_equal(mixed.camera_from_object, pose.camera_from_object)
+    assert np.sqrt(mixed.covariance[2, 2]) == pytest.approx(0.1, rel=0.01)
+    assert mixed.covariance[0, 0] == pose.covariance[0, 0]
+
+
+def test_only_kinds_that_there_may_be_are_seen(views):
+    shard, rows = views
+    seen = [d.kind for row in rows[:8] for d in look(ToteDetector(kinds=["klt_4147"]), shard, row)]
+    assert seen and set(seen) == {"klt_4147"}
+    with pytest.raises(PerceptionError, match="crate.*known are klt_3147, klt_4147"):
+        ToteDetector(kinds=["crate"])
 
 
 def test_plain_images_hold_no_tote(detector):

@@ -9,7 +9,7 @@ pytest.importorskip("cv2")
 
 from humanoid_control.transforms import rotation_of_vector, rotation_x, rotation_z, transform  # noqa: E402
 from perception.keypoints import half_turned  # noqa: E402
-from perception.training.measure import EVIDENCE, Matches, _logistic, figures, pose_error  # noqa: E402
+from perception.training.measure import EVIDENCE, Matches, _factors, _logistic, figures, pose_error  # noqa: E402
 
 
 def matches(count: int = 400, *, scale: float = 1.0, false_alarms: int = 0) -> Matches:
@@ -23,7 +23,8 @@ def matches(count: int = 400, *, scale: float = 1.0, false_alarms: int = 0) -> M
         found=found, position_error=np.where(found, np.linalg.norm(errors[:, :3], axis=1), np.nan),
         angle_error=np.where(found, np.linalg.norm(errors[:, 3:], axis=1), np.nan),
         nees=np.where(found, (errors**2).sum(axis=1) / 0.004**2, np.nan), kind_right=found, score=np.ones(count),
-        corner_errors=rng.normal(size=(count, 8, 2)), corner_visible=np.ones((count, 8), bool), evidence=np.zeros((0, EVIDENCE)),
+        corner_errors=rng.normal(size=(count, 8, 2)), corner_visible=np.ones((count, 8), bool),
+        proof=np.zeros((count, EVIDENCE)), evidence=np.zeros((0, EVIDENCE)),
         evidence_right=np.zeros(0, bool), images=200, false_alarms=((0, "shard", 0, 0.9),) * false_alarms, worst=(),
     )  # fmt: skip
 
@@ -62,3 +63,14 @@ def test_evidence_that_tells_right_from_wrong_gets_the_weight():
     likely = 1 / (1 + np.exp(-(2.0 * evidence[:, 0] - 1.0 * evidence[:, 3] + 0.5)))
     weights = _logistic(evidence, rng.random(2000) < likely)
     assert np.allclose(weights, [2.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.5], atol=0.25)
+
+
+def test_evidence_that_tells_large_errors_from_small_ones_makes_covariances_larger():
+    rng = np.random.default_rng(3)
+    evidence = rng.normal(0.0, 1.0, (4000, EVIDENCE))
+    nees = rng.chisquare(6, 4000) * np.exp(1.2 * evidence[:, 2])
+    weights, factors = _factors(evidence, nees)
+    assert weights == pytest.approx([0.0, 0.0, 1.2, 0.0, 0.0, 0.0], abs=0.15)
+    covered = nees / factors < np.percentile(nees / factors, 90)
+    large = evidence[:, 2] > 1.0
+    assert covered[large].mean() == pytest.approx(0.9, abs=0.05)
