@@ -147,7 +147,8 @@ class LiveVision:
     def figures(self) -> dict[str, str]:
         """Rates, times and counts, for people to read."""
         now, health, poses = self._clock(), self._vision.health, self._poses
-        figures: dict[str, str] = {"poses a second": f"{sum(now - at < RATE_WINDOW_S for at in list(self._told)) / RATE_WINDOW_S:.1f}"}
+        told = sum(now - at < RATE_WINDOW_S for at in list(self._told))
+        figures = {"poses a second": f"{told / RATE_WINDOW_S:.1f}"}
         for name, times in (("image to poses", list(self._latencies)), ("looking", list(self._looking))):
             if times:
                 figures |= {f"{name} p{share} ms": f"{1e3 * np.percentile(times, share):.0f}" for share in (50, 99)}

@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         episode = draw_episode(find_factory(given.factory), given.seed)
         given.out.parent.mkdir(parents=True, exist_ok=True)
-        save_mounting(given.out, drawn_calibration(episode, CAMERA_FIELD_OF_VIEW), note=f"{NOTE}\nFactory {given.factory}, seed {given.seed}.")
+        note = f"{NOTE}\nFactory {given.factory}, seed {given.seed}."
+        save_mounting(given.out, drawn_calibration(episode, CAMERA_FIELD_OF_VIEW), note=note)
     except (HumanoidControlError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -34,8 +34,8 @@ class VisionReport:
 
 def report(
     health: VisionHealth, *, rung: str, now_s: float | None, silence_s: float, waited_s: float, stale_s: float,
-    lost_s: float = LOST_CAMERA_S, arrived: Mapping[str, float] | None = None, people: tuple[str, ...] = (), uncalibrated: tuple[str, ...] = (), poses: PoseSet | None = None,
-    problem: str = "",
+    lost_s: float = LOST_CAMERA_S, arrived: Mapping[str, float] | None = None, people: tuple[str, ...] = (),
+    uncalibrated: tuple[str, ...] = (), poses: PoseSet | None = None, problem: str = "",
 ) -> VisionReport:  # fmt: skip
     """Judges.
 
@@ -56,10 +56,12 @@ def report(
     note = f" ({problem})" if problem else ""
     if now_s is None:
         level = "warn" if waited_s < START_S else "error"
-        return VisionReport(level, f"{rung}: waits for the robot's state and base estimate: start control_node{note}", "no state", False)
+        message = f"{rung}: waits for the robot's state and base estimate: start control_node{note}"
+        return VisionReport(level, message, "no state", False)
     if silence_s > stale_s:
-        return VisionReport("error", f"{rung}: no state of the robot for {silence_s:.1f} s ({stale_s:.1f} s allowed), tells no poses: "
-                            f"see to control_node{note}", "state stale", False)  # fmt: skip
+        message = (f"{rung}: no state of the robot for {silence_s:.1f} s ({stale_s:.1f} s allowed), tells no poses: see to "
+                   f"control_node{note}")  # fmt: skip
+        return VisionReport("error", message, "state stale", False)
     lost = health.lost(now_s, lost_s)
     waiting = {name for name in lost if waited_s < START_S and not health.cameras[name].problem
                and not np.isfinite(health.cameras[name].stamp_s)}  # fmt: skip
@@ -68,8 +70,9 @@ def report(
         waits = all(name in waiting for name in lost)
         level = "warn" if waits else "error"
         reasons = "; ".join(f"{name}: {reason}" for name, reason in why.items())
-        return VisionReport(level, f"{rung}: no camera can be used, tells no poses: {reasons}; start the cameras' driver (in simulation "
-                            "camera_node), or clean, light and connect them", f"all lost, {'waits' if waits else 'fails'}", False)  # fmt: skip
+        message = (f"{rung}: no camera can be used, tells no poses: {reasons}; start the cameras' driver (in simulation "
+                   "camera_node), or clean, light and connect them")  # fmt: skip
+        return VisionReport(level, message, f"all lost, {'waits' if waits else 'fails'}", False)
     complaints = {f"lost {name}": f"{name} is lost ({reason}): see to it" for name, reason in why.items() if name not in waiting}
     if uncalibrated:
         complaints["uncalibrated"] = (f"{', '.join(uncalibrated)} not calibrated, poses are less certain: run humanoid calibrate "

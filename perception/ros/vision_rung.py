@@ -68,10 +68,11 @@ class VisionRung:
     def activate(self) -> None:
         """Begins to listen and to look."""
         node, p = self._node, self._node.parameters
+        people = tuple(person.name for person in self._factory.people)
         self._vision.forget()
         self._live = LiveVision(
             self._vision, rung=p.poses, rate_hz=p.rate_hz, on_poses=self._publish, on_look=self._draw, stale_s=p.stale_s,
-            lost_s=p.lost_s, people=tuple(person.name for person in self._factory.people), uncalibrated=self._uncalibrated)  # fmt: skip
+            lost_s=p.lost_s, people=people, uncalibrated=self._uncalibrated)  # fmt: skip
         # Raw: most of them are not read.
         self._states = Polled(node, topics.ROBOT_STATE, depth=STATES_WAITING, raw=True)
         self._estimates = Polled(node, topics.BASE_ESTIMATE, depth=STATES_WAITING, raw=True)
@@ -96,10 +97,12 @@ class VisionRung:
     def _hand_over(self) -> None:
         for state, estimate in self._matching.add(_stamped(self._states), _stamped(self._estimates)):
             try:
-                self._live.add_state(conversions.robot_state_from_message(deserialize_message(state, msg.RobotState)),
-                                     conversions.base_estimate_from_message(deserialize_message(estimate, msg.BaseEstimate)))  # fmt: skip
+                measured = conversions.robot_state_from_message(deserialize_message(state, msg.RobotState))
+                believed = conversions.base_estimate_from_message(deserialize_message(estimate, msg.BaseEstimate))
             except HumanoidControlError as error:
                 self._live.note(str(error))
+            else:
+                self._live.add_state(measured, believed)
         for camera, infos in self._infos.items():
             for message in infos.take():
                 self._take_camera_info(camera, message)

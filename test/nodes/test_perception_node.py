@@ -87,7 +87,7 @@ def test_from_images_to_poses_near_the_truth(floor):
     floor.wait_until(lambda: any(np.isfinite(poses.totes["t1"].stamp_s) for poses in told(floor)), what="t1 was not seen")
     floor.spin(2.0)
     poses = told(floor)[-1]
-    true, map_from_base = Truth(floor).poses(poses.stamp_s)
+    true, _ = Truth(floor).poses(poses.stamp_s)
     off = poses.totes["t1"].base_from_object[:3, 3] - true.totes["t1"].base_from_object[:3, 3]
     assert np.linalg.norm(off) < NEAR
     assert off @ np.linalg.solve(poses.totes["t1"].covariance[:3, :3], off) < 25  # five standard deviations
