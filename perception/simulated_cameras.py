@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 
 from humanoid_control.simulation.cameras import CameraRenderer
+from humanoid_control.simulation.image_noise import ImageNoise
 from perception.camera_model import CameraModel
 from perception.frame import CameraFrame
 from perception.true_cameras import camera_models
@@ -16,8 +17,6 @@ from perception.true_cameras import camera_models
 WIDTH, HEIGHT = 640, 360
 RATE_HZ = 7.5  # of each camera; the nodes' is 15, at which little is gained and rendering takes twice as long
 LATENCY_S = 0.06  # from exposure to when an image can be had
-NOISE = 3.0  # of 255, standard deviation of each pixel
-NOISE_BLOCK = 1 << 20
 
 
 class SimulatedCameras:
@@ -57,8 +56,7 @@ class SimulatedCameras:
         else:
             self._renderer.use(scene)
         self._data = data
-        self._rng = rng
-        self._noise = (NOISE * rng.standard_normal(NOISE_BLOCK)).astype(np.int16)
+        self._noise = ImageNoise(rng)
         self._waiting.clear()
         # Spread over the period: they share one processor.
         self._due_s = {name: data.time + k * self._period_s / len(self.names) for k, name in enumerate(self.names)}
@@ -71,7 +69,7 @@ class SimulatedCameras:
         for name, due_s in self._due_s.items():
             if now >= due_s:
                 self._due_s[name] = due_s + self._period_s
-                self._waiting.append(CameraFrame(name, now, self._noisy(self._renderer.rgb(self._data, name, **self._size))))
+                self._waiting.append(CameraFrame(name, now, self._noise.added_to(self._renderer.rgb(self._data, name, **self._size))))
         come = []
         while self._waiting and self._waiting[0].stamp_s + self._latency_s <= now:
             come.append(self._waiting.popleft())
@@ -82,8 +80,3 @@ class SimulatedCameras:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
-
-    def _noisy(self, image: np.ndarray) -> np.ndarray:
-        first = int(self._rng.integers(NOISE_BLOCK - image.size))
-        noise = self._noise[first : first + image.size].reshape(image.shape)
-        return np.clip(image + noise, 0, 255).astype(np.uint8)

@@ -27,6 +27,7 @@ from humanoid_control.mission.factory import Factory, parse_factory
 from humanoid_control.mission.tags import lay_out_tags
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.simulation.cameras import CameraRenderer
+from humanoid_control.simulation.image_noise import ImageNoise
 from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW
 from humanoid_control.simulation.simulated_factory import SimulatedFactory
 from humanoid_control.transforms import inverse, transform
@@ -42,7 +43,7 @@ from perception.keypoints import tote_corners
 from perception.localisation import Localiser
 from perception.network_file import open_network
 from perception.pnp import solve_tote_pose
-from perception.simulated_cameras import HEIGHT, NOISE, WIDTH
+from perception.simulated_cameras import HEIGHT, WIDTH
 from perception.simulated_vision import calibrated_rig
 from perception.tag_detector import TagDetector
 from perception.tracking.tote_tracker import ToteTracker
@@ -155,7 +156,7 @@ class _Recorder:
         if self.recording is None:
             models = camera_models(floor.scene, width=WIDTH, height=HEIGHT)
             self._renderer = CameraRenderer(floor.scene)
-            self._rng = floor.episode.stream("images")
+            self._noise = ImageNoise(floor.episode.stream("images"))
             self._due_s = BEGIN_S
             self.recording = Recording(self._factory, calibrated_rig(floor, {name: models[name] for name in CAMERAS}))
         self._ticks += 1
@@ -172,7 +173,7 @@ class _Recorder:
     def _taken(self, floor: SimulatedFactory, camera: str, now: float) -> CameraFrame:
         data = floor.robot.data
         image = self._renderer.rgb(data, camera, width=WIDTH, height=HEIGHT)
-        noisy = np.clip(image + self._rng.normal(0.0, NOISE, image.shape), 0, 255).astype(np.uint8)
+        noisy = self._noise.added_to(image)
         view = data.camera(camera)
         camera_from_map = inverse(transform(view.xmat.reshape(3, 3) * (1, -1, -1), view.xpos))
         truth = {name: camera_from_map @ floor.world.tote_pose(data, name) for name in floor.world.tote_bodies}
