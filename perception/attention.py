@@ -1,6 +1,6 @@
 """What in an image is worth looking at, so that all cameras together fit a share of one core.
 
-Totes that are tracked are looked at where they should be, with one crop each. The whole image is searched now and then,
+Totes that are tracked are looked at where they should be, with one crop each, and not in every image. The whole image is searched now and then,
 sooner where a tote that was never seen may be in view. Surfaces are looked for one an image, that one first which has
 waited longest for how near it is.
 """
@@ -23,6 +23,7 @@ from perception.tracking.tote_track import ToteTrack
 SEARCH_PERIOD_S = 0.5  # between two searches of a camera's whole image
 EAGER_PERIOD_S = 0.12  # the same, while a tote that was never seen may be in view
 SEARCH_SPACING_S = 0.03  # between searches of any two cameras, so that they do not all come at once
+TOTE_PERIOD_S, SURFACE_PERIOD_S = 0.09, 0.19  # between two looks of one camera at the same thing: the next image hardly differs
 MOST_TOTES = 4  # tracked ones that are looked at in one image
 FARTHEST_TOTE, FARTHEST_SURFACE = 2.5, 2.0  # m from the camera
 FRAMED_SHARE = 0.35  # of a tote's box that must be in the image
@@ -79,7 +80,8 @@ class Attention:
                 eager = True
             elif track.filter.covariance[:3, :3].trace() < SURE_DEVIATION**2:
                 waited_s = stamp_s - self._looked_s[camera.name, name]
-                waiting.append((waited_s / max(distance, NEAREST), name, box))
+                if waited_s >= TOTE_PERIOD_S:
+                    waiting.append((waited_s / max(distance, NEAREST), name, box))
         waiting.sort(key=lambda entry: -entry[0])
         chosen = waiting[:MOST_TOTES]
         for _, name, _ in chosen:
@@ -101,8 +103,8 @@ class Attention:
         for name, pose in surfaces.items():
             camera_from_surface = camera_from_base @ pose.base_from_object
             distance = float(np.linalg.norm(camera_from_surface[:3, 3]))
-            if distance < FARTHEST_SURFACE:
-                waited_s = stamp_s - self._looked_s[camera, name]
+            waited_s = stamp_s - self._looked_s[camera, name]
+            if distance < FARTHEST_SURFACE and waited_s >= SURFACE_PERIOD_S:
                 waiting.append((waited_s / max(distance, NEAREST), name, camera_from_surface))
         waiting.sort(key=lambda entry: -entry[0])
         return [(name, pose) for _, name, pose in waiting]

@@ -12,6 +12,8 @@ from perception.attention import (
     MOST_TOTES,
     SEARCH_PERIOD_S,
     SURE_DEVIATION,
+    SURFACE_PERIOD_S,
+    TOTE_PERIOD_S,
     Attention,
 )
 from perception.camera_model import CameraModel
@@ -35,9 +37,10 @@ def looks(attention, totes, seconds):
     return [attention.totes(CAMERA, k * PERIOD_S, ODOM_FROM_CAMERA, totes) for k in range(round(seconds / PERIOD_S))]
 
 
-def test_a_tracked_tote_is_looked_at_in_every_image_where_it_should_be():
+def test_a_tracked_tote_is_looked_at_again_and_again_where_it_should_be():
     shown = looks(Attention(), {"t1": tote(0.8)}, 2.0)
-    assert all(len(look.boxes) == 1 for look in shown)
+    assert sum(len(look.boxes) for look in shown) == pytest.approx(2.0 / (2 * PERIOD_S), abs=1)  # in every other image
+    assert TOTE_PERIOD_S < 2 * PERIOD_S
     left, top, right, bottom = shown[0].boxes[0]
     middle, _ = CAMERA.project((inverse(ODOM_FROM_CAMERA) @ [0.8, 0.0, 0.07, 1.0])[None, :3])
     assert left < middle[0, 0] < right and top < middle[0, 1] < bottom
@@ -73,23 +76,25 @@ def test_of_many_totes_all_get_their_turn_and_near_ones_more_often():
     attention, turns = Attention(), dict.fromkeys(totes, 0)
     for k in range(90):
         look = attention.totes(CAMERA, k * PERIOD_S, ODOM_FROM_CAMERA, totes)
-        assert len(look.boxes) == MOST_TOTES
+        assert len(look.boxes) <= MOST_TOTES
         for name in totes:
             turns[name] += attention._looked_s["head_camera", name] == k * PERIOD_S
     assert min(turns.values()) > 20
-    assert turns["t0"] > turns["t6"]
+    assert turns["t0"] >= turns["t6"]
 
 
 def test_surfaces_near_enough_take_turns():
-    attention, first = Attention(), []
+    attention, looked = Attention(), []
     camera_from_base = inverse(ODOM_FROM_CAMERA)
     surfaces = {name: ObjectPose(name, planar(x, 0.0, 0.0, -0.3), np.eye(6), 0.0)
                 for name, x in (("near", 0.6), ("farther", 1.5), ("away", FARTHEST_SURFACE + 0.5))}  # fmt: skip
-    for k in range(30):
-        waiting = attention.surfaces("head_camera", k * PERIOD_S, camera_from_base, surfaces)
-        assert {name for name, _ in waiting} == {"near", "farther"}
-        name, camera_from_surface = waiting[0]
-        np.testing.assert_allclose(camera_from_surface, camera_from_base @ surfaces[name].base_from_object)
-        attention.looked_for("head_camera", name, k * PERIOD_S)
-        first.append(name)
-    assert 5 <= first.count("farther") < first.count("near")
+    for k in range(90):
+        for name, camera_from_surface in attention.surfaces("head_camera", k * PERIOD_S, camera_from_base, surfaces)[:1]:
+            np.testing.assert_allclose(camera_from_surface, camera_from_base @ surfaces[name].base_from_object)
+            attention.looked_for("head_camera", name, k * PERIOD_S)
+            looked.append((name, k * PERIOD_S))
+    assert {name for name, _ in looked} == {"near", "farther"}
+    for name in ("near", "farther"):
+        times = np.array([when for which, when in looked if which == name])
+        assert len(times) > 20
+        assert np.diff(times).min() >= SURFACE_PERIOD_S
