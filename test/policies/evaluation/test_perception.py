@@ -44,10 +44,10 @@ class Standing:
     subtask: str = "ready"
 
 
-def watched(model, rungs=RUNGS, *, gallery=True) -> dict:
+def watched(model, rungs=RUNGS, *, gallery=True, tags=False) -> dict:
     """What rungs say of a table that the robot stands before."""
     factory = parse_factory(AT_THE_TABLE)
-    floor = painted_floor(model, draw_episode(factory, 3), "plain")
+    floor = painted_floor(model, draw_episode(factory, 3), "plain", tags=tags)
     loop, watch = ControlLoop(floor.robot), PerceptionWatch(factory, rungs, period_ticks=5, gallery=gallery)
     floor.robot.connect()
     floor.begin(factory.orders[0])
@@ -83,6 +83,13 @@ def test_the_oracle_errs_nowhere_and_the_others_little(episode):
     assert np.nanmax(errors["oracle"]) < 1e-6 and all(episode["rungs"]["oracle"]["rows"]["found"])
     assert np.nanmedian(errors["tracker"]) < 0.03 and np.nanmedian(errors["detector"]) < 0.03
     assert episode["rungs"]["oracle"]["false_alarms"] == 0
+
+
+def test_tags_tell_each_tote_by_its_name(model):
+    rows = watched(model, ("fiducial",), gallery=False, tags=True)["rungs"]["fiducial"]["rows"]
+    in_sight = np.array(rows["seen_share"]) > 0.5
+    assert in_sight.sum() >= 4 and np.array(rows["found"])[in_sight].mean() > 0.9
+    assert np.nanmax(np.array(rows["position"], float)[in_sight]) < 0.02
 
 
 def test_the_same_seed_says_the_same_again(model, episode):
