@@ -224,12 +224,12 @@ class EdgeFinder:
 
     @staticmethod
     def _reaches(expected: EdgePoints, pose: np.ndarray, camera: CameraModel, prior: np.ndarray) -> tuple[float, ...]:
-        """The rounds' reaches: the first wide enough for how badly the surface's place is known, and at least two."""
+        """The rounds' reaches: the first wide enough for how badly the surface's place is known."""
         if not len(expected.points):
-            return REACHES[-2:]
+            return REACHES[-1:]
         spread = float(np.median(np.sqrt((rows_of(expected, pose, camera) ** 2) @ np.asarray(prior) ** 2)))
         first = next((k for k in range(len(REACHES) - 1, -1, -1) if REACHES[k] >= SEARCHED * spread), 0)
-        return REACHES[min(first, len(REACHES) - 2) :]
+        return REACHES[first:]
 
     def read(self, strips: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What the network says of strips (N, BINS, ACROSS, 3): offsets of the edges (N,) px to the outside, their
