@@ -39,10 +39,15 @@ class Look:
     Attributes:
         boxes: (K, 4) px left, top, right, bottom, where tracked totes should be.
         search: whether the whole image is to be searched.
+        looked_at: names of those totes.
+        in_view: names of all that will be seen if the whole image is searched, they are where they should be and nothing
+            hides them.
     """
 
     boxes: np.ndarray
     search: bool
+    looked_at: tuple[str, ...]
+    in_view: tuple[str, ...]
 
 
 class Attention:
@@ -67,7 +72,7 @@ class Attention:
             totes: tracks and (4, 4) odom_from_tote at that time, by name.
         """
         camera_from_odom = inverse(odom_from_camera)
-        waiting, eager = [], False
+        waiting, in_view, eager = [], [], False
         for name, (track, odom_from_tote) in totes.items():
             camera_from_tote = camera_from_odom @ odom_from_tote
             distance = float(np.linalg.norm(camera_from_tote[:3, 3]))
@@ -76,6 +81,7 @@ class Attention:
             box = self._box(camera, camera_from_tote, track)
             if box is None:
                 continue
+            in_view.append(name)
             if not track.is_seen:
                 eager = True
             elif track.filter.covariance[:3, :3].trace() < SURE_DEVIATION**2:
@@ -87,7 +93,7 @@ class Attention:
         for _, name, _ in chosen:
             self._looked_s[camera.name, name] = stamp_s
         boxes = np.array([box for *_, box in chosen]).reshape(-1, 4)
-        return Look(boxes, self._searches(camera.name, stamp_s, eager))
+        return Look(boxes, self._searches(camera.name, stamp_s, eager), tuple(name for _, name, _ in chosen), tuple(in_view))
 
     def surfaces(self, camera: str, stamp_s: float, camera_from_base: np.ndarray,
                  surfaces: Mapping[str, ObjectPose]) -> list[tuple[str, np.ndarray]]:  # fmt: skip

@@ -33,6 +33,7 @@ class ToteTrack:
         seen_s: when it was last seen; -inf before.
         sightings: how often it was.
         held: whether both hands hold it.
+        looks_in_vain: how often its place was looked at since, and it was not seen.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ToteTrack:
     seen_s: float = -np.inf
     sightings: int = 0
     held: bool = False
+    looks_in_vain: int = 0
     _views: dict[str, np.ndarray] = field(default_factory=dict)  # (3,) the camera's place in the tote's frame when last seen
 
     @property

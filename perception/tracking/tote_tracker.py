@@ -7,7 +7,7 @@ at once, and only where no other would do nearly as well. A track that is contra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,8 @@ DOUBT = np.array([8e-3, 8e-3, 6e-3, 0.02]) ** 2  # what a contradiction adds
 DOUBT_DISTANCE = 0.5  # m, farther from which a sighting contradicts no track
 CLEAR_MARGIN = 6.0  # by which a sighting must fit a tote that was never seen better than any other
 STRAY_COUNT, STRAY_AGE_S = 4, 3.0  # sightings that make a stray a tote, and how long one is remembered
-LOST_S = 1.0  # without a sighting, before a tote may be found elsewhere
+LOST_S, LOST_LOOKS = 1.0, 4  # without a sighting, and looks at its place in vain, before a tote may be found elsewhere
+APART = 0.8  # of a tote's width and height: nearer to another tote than that, there is no room for one
 SHORTEST_STEP_S = 0.018  # between two predictions: nothing is gained by more of them
 GONE_DEVIATION = 0.25  # m, beyond which a pose is not told
 TILT_DEVIATION = 0.012  # rad, of a tote; nothing estimates it
@@ -109,7 +110,8 @@ class ToteTracker:
             jacobian[0], jacobian[1], jacobian[3] = (1, 0, -arm[1]), (0, 1, arm[0]), (0, 0, 1)
             variance += jacobian @ covariance @ jacobian.T
             mean = np.append(pose[:3, 3], yaw_of(pose))
-            self.tracks[tote.name] = ToteTrack(tote.name, tote.carrier, SharedErrorFilter(mean, variance))
+            looks_in_vain = track.looks_in_vain if track is not None else 0
+            self.tracks[tote.name] = ToteTrack(tote.name, tote.carrier, SharedErrorFilter(mean, variance), looks_in_vain=looks_in_vain)
 
     def advance(self, at: RobotSnapshot, odom_from_map: np.ndarray | None = None) -> None:
         """Brings all tracks to the time of a state of the robot; one that is hardly later than the last changes nothing.
@@ -132,16 +134,18 @@ class ToteTracker:
         self._change_hands(at, grippers)
         self._strays = [stray for stray in self._strays if at.stamp_s - stray.seen_s < STRAY_AGE_S]
 
-    def take(self, sightings: Sequence[ToteSighting], states: StateBuffer) -> None:
+    def take(self, sightings: Sequence[ToteSighting], states: StateBuffer, *, looked_for: Collection[str] = ()) -> None:
         """Takes in what the cameras saw; images may be a little older than the newest `advance`.
 
         Args:
             sightings: of one or several images.
             states: of the robot, at the images' times.
+            looked_for: names of the totes that would have been seen, were they where they should be and not hidden.
 
         Raises:
             PerceptionError: a sighting is of an unknown kind or tote, or the robot's state at its time is not known.
         """
+        seen_before = {name: self.tracks[name].sightings for name in looked_for}
         images: dict[tuple[float, str], list[ToteSighting]] = {}
         for sighting in sightings:
             if sighting.kind not in LOAD_CARRIERS or (sighting.name and sighting.name not in self.tracks):
@@ -150,6 +154,9 @@ class ToteTracker:
             images.setdefault((sighting.stamp_s, sighting.camera), []).append(sighting)
         for (stamp_s, _), group in sorted(images.items()):
             self._take_image(group, states.at(stamp_s))
+        for name, sightings_before in seen_before.items():
+            track = self.tracks[name]
+            track.looks_in_vain = 0 if track.sightings > sightings_before else track.looks_in_vain + 1
 
     def predicted(self, at: RobotSnapshot) -> dict[str, tuple[ToteTrack, np.ndarray]]:
         """Returns all tracks and (4, 4) odom_from_tote at the time of an image, which may be older than the last `advance`."""
@@ -287,15 +294,25 @@ class ToteTracker:
             self._adopt(stray)
 
     def _adopt(self, stray: ToteTrack) -> None:
-        """Gives a persistent stray the name of a tote that is missing, if only one can be meant."""
+        """Gives a persistent stray the name of a tote that is missing, if only one can be meant.
+
+        One that was not looked for is not missing; and where another tote is, there is no room for the stray.
+        """
+        if any(self._stands_in(stray, track) for track in self.tracks.values() if stray.seen_s - track.seen_s < LOST_S):
+            return
         missing = [track for track in self.tracks.values() if track.carrier is stray.carrier and not track.held
-                   and stray.seen_s - track.seen_s > LOST_S]  # fmt: skip
+                   and stray.seen_s - track.seen_s > LOST_S and track.looks_in_vain >= LOST_LOOKS]  # fmt: skip
         if len(missing) != 1:
             return
         lost = missing[0]
         stray.name = lost.name
         self.tracks[lost.name] = stray
         self._strays.remove(stray)
+
+    @staticmethod
+    def _stands_in(stray: ToteTrack, track: ToteTrack) -> bool:
+        off = np.abs(stray.position - track.position)
+        return bool(np.hypot(off[0], off[1]) < APART * track.carrier.width and off[2] < APART * track.carrier.height)
 
 
 def _assign(indices: list[int], tracks: list[ToteTrack], of, group: list[ToteSighting]) -> list[tuple[int, ToteTrack]]:

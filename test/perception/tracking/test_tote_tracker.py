@@ -21,10 +21,10 @@ def begin(world):
     return tracker
 
 
-def look(world, tracker, names, times=1, **how):
+def look(world, tracker, names, times=1, looked_for=(), **how):
     for _ in range(times):
         tracker.advance(world.step())
-        tracker.take([world.see(name, **how) for name in names], world.states)
+        tracker.take([world.see(name, **how) for name in names], world.states, looked_for=looked_for)
 
 
 def error_of(world, tracker, name):
@@ -128,14 +128,43 @@ def test_a_tote_that_was_moved_unseen_is_doubted_and_then_believed(line_side, ma
     assert np.linalg.norm(error_of(world, tracker, "t1")[0][:3]) < 0.02
 
 
-def test_a_tote_that_was_carried_off_is_found_elsewhere(line_side, make_world):
+def carried_off(line_side, make_world):
     world = make_world(line_side)
     tracker = begin(world)
     look(world, tracker, ["t1"], times=10)
     tracker.advance(world.step(2.0))
     world.totes["t1"] = planar(0.3, 0.9, 0.5) @ world.totes["t1"]
-    look(world, tracker, ["t1"], times=8)
+    return world, tracker
+
+
+def test_a_tote_that_was_carried_off_is_found_elsewhere(line_side, make_world):
+    world, tracker = carried_off(line_side, make_world)
+    look(world, tracker, ["t1"], times=8, looked_for=["t1"])
     assert np.linalg.norm(error_of(world, tracker, "t1")[0][:3]) < 0.03
+
+
+def test_a_tote_whose_place_nobody_looked_at_is_not_taken_for_another(line_side, make_world):
+    """Behind the robot's back a tote may be where it was, whatever is seen before it."""
+    world, tracker = carried_off(line_side, make_world)
+    where = tracker.tracks["t1"].filter.mean.copy()
+    look(world, tracker, ["t1"], times=30)
+    assert np.abs(tracker.tracks["t1"].filter.mean - where).max() < 1e-6
+
+
+def test_where_a_tote_stands_no_other_is_found(line_side, make_world):
+    """A tote seen wrongly, again and again, is not the one that is missing."""
+    world = make_world(two_totes(line_side, gap=0.3))
+    tracker = begin(world)
+    look(world, tracker, ["t1", "t2"], times=10)
+    tracker.advance(world.step(2.0))
+    for _ in range(20):
+        tracker.advance(world.step())
+        sighting = world.see("t2")
+        wrong = sighting.camera_from_tote.copy()
+        wrong[:3, 3] *= 1.08
+        tracker.take([sighting, replace(sighting, camera_from_tote=wrong)], world.states, looked_for=["t1"])
+    assert tracker.tracks["t1"].looks_in_vain >= 20
+    assert np.linalg.norm(error_of(world, tracker, "t1")[0][:3]) < 0.02
 
 
 def test_walking_makes_unsure_and_standing_does_not(line_side, make_world):
