@@ -21,7 +21,7 @@ from perception.poses import ObjectPose
 from perception.tracking.tote_track import ToteTrack
 
 SEARCH_PERIOD_S = 0.5  # between two searches of a camera's whole image
-EAGER_PERIOD_S = 0.12  # the same, while a tote that was never seen may be in view
+EAGER_PERIOD_S = 0.25  # the same, while a tote that was never seen may be in view
 SEARCH_SPACING_S = 0.03  # between searches of any two cameras, so that they do not all come at once
 TOTE_PERIOD_S, SURFACE_PERIOD_S = 0.09, 0.19  # between two looks of one camera at the same thing: the next image hardly differs
 MOST_TOTES = 4  # tracked ones that are looked at in one image

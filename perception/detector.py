@@ -23,7 +23,7 @@ from perception.crops import CROP_HEIGHT, CROP_WIDTH, CropWindow, ImagePyramid, 
 from perception.detection import Detection
 from perception.errors import PerceptionError
 from perception.frame import CameraFrame
-from perception.keypoints import KINDS, canonical, tote_corners
+from perception.keypoints import HALF_TURN, KINDS, canonical, tote_corners
 from perception.network_file import DEFAULT_FOLDER, open_network
 from perception.pnp import PointPose, solve_tote_pose
 
@@ -34,15 +34,15 @@ STRIDE = 4  # px of the finder's input between neighbours of its maps
 CANDIDATES = 12  # the likeliest places of one image that are looked at closely
 EXPECTED = 0.9  # what a place where a tote is tracked is worth, on the finder's scale
 EXPECTED_CROPS = 2  # at most, of a tote that is tracked: the first is nearly right already
-MOST_NEW = 5  # places besides those where totes are tracked that one search looks at
+MOST_NEW = 3  # places besides those where totes are tracked that one search looks at
 EXPECTED_OVERLAP = 0.35  # of a place and of a tracked tote's box, over both together, from which the place is that tote's
 GIVE_UP = 0.05  # presence after the first crop, below which there is no second
 UNLIKELY_KIND = 0.02  # probability of a kind, below which it is not tried
 KIND_DOUBT = 3.0  # difference of two kinds' costs at which the other is still a quarter as likely: corners err together
 MOST_TELLING_CHI2 = 20.0  # beyond it no kind fits, and none is told from another
 FEWEST_CORNERS = 4  # in the crop, for a pose
-SAME_SHARE = 0.22  # of a window's width, nearer than which two middles are one tote's
-SETTLED_SHARE, EXPECTED_SETTLED_SHARE = 0.04, 0.10  # of a window's width, by which it may still move without another crop
+SAME_SHARE = 0.10  # of a window's width, nearer than which half of two totes' corners are one tote's: stacked ones are close
+SETTLED_SHARE, EXPECTED_SETTLED_SHARE = 0.04, 0.15  # of a window's width, by which it may still move without another crop
 NEAREST, FARTHEST = 0.10, 4.0  # m between which a tote may be
 FACTOR_RANGE = (-3.0, 6.0)  # of the logarithm of what evidence makes of a covariance
 ASPECT_TOLERANCE = 0.02  # by which an image may differ from its camera's width over height
@@ -358,10 +358,15 @@ def _without_doubles(candidates: list[_Candidate]) -> list[_Candidate]:
     """The candidates less those whose tote a surer one sees too."""
     kept: list[_Candidate] = []
     for candidate in sorted(candidates, key=lambda c: -c.presence):
-        window = candidate.window
-        if all(np.hypot(*(window.centre - k.window.centre)) > SAME_SHARE * min(window.width, k.window.width) for k in kept):
+        if not any(_is_same(candidate, other) for other in kept):
             kept.append(candidate)
     return kept
+
+
+def _is_same(one: _Candidate, other: _Candidate) -> bool:
+    """Whether two candidates see one tote, half a turn apart or not."""
+    limit = SAME_SHARE * min(one.window.width, other.window.width)
+    return any(np.median(np.linalg.norm(one.pixels - pixels, axis=1)) < limit for pixels in (other.pixels, other.pixels[HALF_TURN]))
 
 
 def _fitted(camera: CameraModel, frame: CameraFrame) -> CameraModel:

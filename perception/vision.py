@@ -263,9 +263,9 @@ class VisionPoses:
             surfaces = [SurfaceSighting.from_tags(one) for one in seen]
             totes = [ToteSighting.from_tags(one, self._factory) for one in seen]
         else:
-            surfaces = self._find_surfaces(frame, at)
-            found, looked_for = self._find_totes(frame, at)
+            found, looked_for, searched = self._find_totes(frame, at)
             totes = [ToteSighting.from_detection(one) for one in found]
+            surfaces = [] if searched else self._find_surfaces(frame, at)  # an image that is searched takes long enough
         with self._lock:
             self._localiser.take([one for one in surfaces if one is not None], self._states)
             self._tracker.expect(self._localiser.odom_from_map, self._localiser.covariance)
@@ -276,17 +276,18 @@ class VisionPoses:
                 self._latest.take(known, at, self._tracker.tracks)
             self._localiser.take_totes(self._tracker.tracks.values())
 
-    def _find_totes(self, frame: CameraFrame, at: RobotSnapshot) -> tuple[list[Detection], tuple[str, ...]]:
-        """The totes seen, and the names of those that would have been, were they where they should be and not hidden."""
+    def _find_totes(self, frame: CameraFrame, at: RobotSnapshot) -> tuple[list[Detection], tuple[str, ...], bool]:
+        """The totes seen, the names of those that would have been, were they where they should be and not hidden, and whether
+        other things are left for images to come."""
         camera = self._rig.cameras[frame.camera]
         up = self._rig.up_in_camera(frame.camera, at.joint_positions, at.odom_from_base)
         odom_from_camera = at.odom_from_base @ self._rig.base_from_camera(frame.camera, at.joint_positions)
         with self._lock:
             look = self._attention.totes(camera, frame.stamp_s, odom_from_camera, self._tracker.predicted(at))
         if self._latest is not None:  # each image by itself
-            return self._detector.detect(frame, camera, up), look.in_view
+            return self._detector.detect(frame, camera, up), look.in_view, False
         found = self._detector.look(frame, camera, look.boxes, up, search=look.search)
-        return found, look.in_view if look.search else look.looked_at
+        return found, look.in_view if look.search else look.looked_at, look.search
 
     def _find_surfaces(self, frame: CameraFrame, at: RobotSnapshot) -> list[SurfaceSighting]:
         """Looks for surfaces near by where they should be, until one was seen."""
