@@ -27,6 +27,7 @@ from perception.network_file import open_network
 NETWORK = "station_edges"
 BINS, ACROSS = 48, 16  # of a strip: across the edge, and along it
 REACHES = (120.0, 60.0, 30.0, 9.0)  # px to either side that a strip shows, round by round
+COARSE_REACH = 60.0  # px, from which a round makes do with every other point
 SEARCHED = 2.0  # deviations of where an edge is expected that the first round shows
 POINTS = 10  # along each edge, at most
 SPACING = 0.05  # m between them, at least
@@ -98,6 +99,10 @@ class EdgePoints:
     pixels: np.ndarray
     across: np.ndarray
     edge: np.ndarray
+
+    def every_other(self) -> EdgePoints:
+        """Half of them."""
+        return EdgePoints(self.points[::2], self.pixels[::2], self.across[::2], self.edge[::2])
 
 
 def expected_points(edges: list[Edge], camera_from_surface: np.ndarray, camera: CameraModel, margin: float) -> EdgePoints:
@@ -206,6 +211,8 @@ class EdgeFinder:
         for turn, reach in enumerate(self._reaches(expected, pose, camera, prior)):
             if turn:
                 expected = expected_points(edges, pose, camera, margin=2.0)
+            if reach >= COARSE_REACH and len(expected.points) >= 3 * FEWEST:
+                expected = expected.every_other()
             if len(expected.points) < FEWEST:
                 return None
             offsets, deviations, likely = self.read(cut_strips(frame.rgb, expected, reach), reach)
