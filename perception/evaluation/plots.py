@@ -36,10 +36,14 @@ def errors_over_distance(rows: Mapping[str, Rows], targets: dict) -> str:
                     label = f"{rung}, {'median' if percent == 50 else '95%'}"
                     axes.plot(x, y, line, marker="o", markersize=2.5, color=colour, label=label)
             recall.plot(*_binned(clear.distance, 100.0 * clear.found, np.mean), marker="o", markersize=2.5, color=colour, label=rung)
-        for value, line in ((targets["position_mm"]["p50"], "-"), (targets["position_mm"]["p95"], "--")):
-            position.plot([0, 1], [value, value], line, color=TARGET_COLOUR, linewidth=2.5, zorder=0)
-        angle.plot([0, 1], [targets["angle_deg"]["p50"]] * 2, color=TARGET_COLOUR, linewidth=2.5, zorder=0)
-        recall.plot([0, 1], [100 * targets["recall"]] * 2, color=TARGET_COLOUR, linewidth=2.5, zorder=0, label="target, to 1 m")
+        asked = [targets[rung] for rung in rows if rung in targets]
+        for of in asked:
+            for axes, key in ((position, "position_mm"), (angle, "angle_deg")):
+                for value, line in ((of[key]["p50"], "-"), (of[key]["p95"], "--")):
+                    if value is not None:
+                        axes.plot([0, 1], [value, value], line, color=TARGET_COLOUR, linewidth=2.5, zorder=0)
+        for of in asked[:1]:
+            recall.plot([0, 1], [100 * of["recall"]] * 2, color=TARGET_COLOUR, linewidth=2.5, zorder=0, label="target, to 1 m")
         for axes, title in ((position, "Position error (mm)"), (angle, "Angle error (degrees)"), (recall, "Clear totes found (%)")):
             axes.set(title=title, xlabel="distance from the camera (m)", xlim=(0, _farthest(rows)))
         for axes, least in ((position, LEAST_MM), (angle, LEAST_DEGREES)):
