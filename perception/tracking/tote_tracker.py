@@ -36,6 +36,7 @@ DOUBT_DISTANCE = 0.5  # m, farther from which a sighting contradicts no track
 CLEAR_MARGIN = 6.0  # by which a sighting must fit a tote that was never seen better than any other
 STRAY_COUNT, STRAY_AGE_S = 4, 3.0  # sightings that make a stray a tote, and how long one is remembered
 LOST_S, LOST_LOOKS = 1.0, 4  # without a sighting, and looks at its place in vain, before a tote may be found elsewhere
+IN_VAIN = np.array([6e-3, 6e-3, 3e-3, 0.01]) ** 2  # what each further look in vain adds, unless hands or what they hold may be in the way
 APART = 0.8  # of a tote's width and height: nearer to another tote than that, there is no room for one
 SHORTEST_STEP_S = 0.018  # between two predictions: nothing is gained by more of them
 GONE_DEVIATION = 0.25  # m, beyond which a pose is not told
@@ -157,6 +158,8 @@ class ToteTracker:
         for name, sightings_before in seen_before.items():
             track = self.tracks[name]
             track.looks_in_vain = 0 if track.sightings > sightings_before else track.looks_in_vain + 1
+            if track.looks_in_vain > LOST_LOOKS and track.is_seen and not self._may_be_hidden(track):
+                track.add_noise(IN_VAIN)
 
     def predicted(self, at: RobotSnapshot) -> dict[str, tuple[ToteTrack, np.ndarray]]:
         """Returns all tracks and (4, 4) odom_from_tote at the time of an image, which may be older than the last `advance`."""
@@ -202,7 +205,7 @@ class ToteTracker:
             track.add_noise(elapsed_s * HELD_NOISE)
             return
         track.add_noise(elapsed_s * STANDING_NOISE)
-        if hands.nearest_hand(grippers, track.position) < hands.NEAR + track.carrier.length / 2:
+        if hands.nearest_hand(grippers, track.position) < _near(track):
             track.add_noise(elapsed_s * NEAR_HANDS_NOISE)
         if odom_from_map is not None and self._belts:
             self._ride(track, odom_from_map, elapsed_s)
@@ -222,6 +225,10 @@ class ToteTracker:
                 track.filter.transform(track.filter.mean + way * direction, np.eye(4))
             track.add_noise((BELT_SHARE**2 * belt.speed * way + 1e-12) * np.outer(direction, direction))
             return
+
+    def _may_be_hidden(self, track: ToteTrack) -> bool:
+        """Whether hands, or the tote in them, may be before it."""
+        return any(other.held for other in self.tracks.values()) or hands.nearest_hand(hands.gripper_poses(self._rig, self._last), track.position) < _near(track)
 
     def _change_hands(self, at: RobotSnapshot, grippers: np.ndarray) -> None:
         """Finds out which tote the hands hold, if any."""
@@ -337,6 +344,11 @@ def _assign(indices: list[int], tracks: list[ToteTrack], of, group: list[ToteSig
         if tracks[column].is_seen or not rivals:
             pairs.append((indices[row], tracks[column]))
     return pairs
+
+
+def _near(track: ToteTrack) -> float:
+    """Distance (m) from a hand to a tote's middle, nearer than which the hand may push or hide it."""
+    return hands.NEAR + track.carrier.length / 2
 
 
 def _in_base(track: ToteTrack, base_from_odom: np.ndarray) -> np.ndarray:

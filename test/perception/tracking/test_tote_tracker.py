@@ -151,6 +151,17 @@ def test_a_tote_whose_place_nobody_looked_at_is_not_taken_for_another(line_side,
     assert np.abs(tracker.tracks["t1"].filter.mean - where).max() < 1e-6
 
 
+def test_a_tote_that_is_not_where_it_was_is_told_less_and_less_surely(line_side, make_world):
+    world, tracker = carried_off(line_side, make_world)
+    before = np.trace(tracker.tracks["t1"].filter.covariance[:3, :3]) ** 0.5
+    for _ in range(30):
+        tracker.advance(world.step())
+        tracker.take([], world.states, looked_for=["t1"])
+    assert np.trace(tracker.tracks["t1"].filter.covariance[:3, :3]) ** 0.5 > max(3 * before, 0.03)
+    look(world, tracker, ["t1"], times=8, looked_for=["t1"])
+    assert tracker.tracks["t1"].looks_in_vain == 0
+
+
 def test_where_a_tote_stands_no_other_is_found(line_side, make_world):
     """A tote seen wrongly, again and again, is not the one that is missing."""
     world = make_world(two_totes(line_side, gap=0.3))
