@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from perception.frame import CameraFrame
 from perception.keypoints import CORNERS, HALF_TURN, KINDS, half_turned
 from perception.training.data_card import CLAIM, shard_paths
 from perception.training.generate import CAMERAS, HEIGHT, WIDTH, Shard
+from perception.vision import POSE_CAMERAS
 
 MATCH_DISTANCE = 0.25  # m, or this share of the distance if that is more, within which a detection is of a tote
 CLEAR_SHARE = 0.85  # of the outside in sight, from which a tote counts as in view and not occluded
@@ -92,13 +94,15 @@ def pose_error(camera_from_tote: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def match(
-    detector: ToteDetector, data: Path, *, most_images: int | None = None, seed: int = 0, on_image=lambda done: None
-) -> Matches:
+    detector: ToteDetector, data: Path, *, most_images: int | None = None, seed: int = 0, cameras: Sequence[str] = POSE_CAMERAS,
+    on_image=lambda done: None,
+) -> Matches:  # fmt: skip
     """Runs a detector over a data set.
 
     Args:
         detector: to be measured.
         data: folder of the data set.
+        cameras: whose images are looked at; by default those that poses come from.
         most_images: of each; all by default.
         seed: of the errors of up.
         on_image: called with how many are done.
@@ -112,6 +116,8 @@ def match(
             break
         shard = Shard.load(path)
         for index in range(len(shard.camera)):
+            if CAMERAS[shard.camera[index]] not in cameras:
+                continue
             camera = CameraModel(CAMERAS[shard.camera[index]], WIDTH, HEIGHT, shard.matrix[index])
             up = rotation_of_vector(rng.normal(0.0, UP_ERROR, 3)) @ shard.up_in_camera[index]
             weighed = detector.weigh(CameraFrame(camera.name, 0.0, shard.image(index)), camera, up / np.linalg.norm(up))
@@ -275,7 +281,7 @@ def calibrate(
     third = match(ToteDetector(folder, calibration=step), data, most_images=most_images, on_image=on_image)
     weights, factors = _factors(third.proof[third.found], third.nees[third.found])
     left = float(np.percentile(third.nees[third.found] / factors, 90)) / CHI2_6_90
-    calibration = replace(step, covariance=max(left, 0.05), covariance_evidence=tuple(float(w) for w in weights))
+    calibration = replace(step, covariance=left, covariance_evidence=tuple(float(w) for w in weights))
     text = {"networks": detector.hashes, "calibration": asdict(calibration), "images": third.images,
             "data": json.loads((data / CLAIM).read_text())}  # fmt: skip
     (folder / CALIBRATION).write_text(json.dumps(text, indent=1) + "\n")
