@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("--factory", default="line_side", help="factory file, or the name of one in config/factories")
     parser.add_argument("--seed", type=int, default=0, help="of the episode drawn from the factory (default: 0)")
+    parser.add_argument("--poses", default="oracle", metavar="RUNG",
+                        help="who says where things are: oracle (the simulation's truth, default), fiducial, detector or tracker")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for film, report and log (default: out/demo)")
     parser.add_argument("--no-video", action="store_true", help="do not film")
     parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID (default: a free one)")
@@ -58,10 +60,10 @@ def run(args: argparse.Namespace) -> int:
     os.environ["ROS_DOMAIN_ID"] = str(args.domain if args.domain is not None else find_free_domain())
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.pop("ROS_LOCALHOST_ONLY", None)  # deprecated, and it would win
-    console.print(f"factory {factory.name}, seed {args.seed}: {len(factory.orders)} order(s), ROS domain "
+    console.print(f"factory {factory.name}, seed {args.seed}, poses from {args.poses}: {len(factory.orders)} order(s), ROS domain "
                   f"{os.environ['ROS_DOMAIN_ID']}, log {_shown(folder / LOG)}")  # fmt: skip
     problem = ""
-    with _launched(path, args.seed, folder, video=not args.no_video) as process:
+    with _launched(path, args.seed, args.poses, folder, video=not args.no_video) as process:
         from humanoid_control.nodes.order_client import NodesError, OrderClient  # only once the domain is chosen
 
         client = OrderClient(factory, args.seed, trouble=lambda: _trouble(process, folder / LOG))
@@ -97,9 +99,10 @@ def find_free_domain() -> int:
 
 
 @contextmanager
-def _launched(path: Path, seed: int, folder: Path, *, video: bool) -> Iterator[subprocess.Popen]:
+def _launched(path: Path, seed: int, poses: str, folder: Path, *, video: bool) -> Iterator[subprocess.Popen]:
     """The factory, launched; whatever happens, no process stays behind."""
-    command = [sys.executable, "-m", "humanoid_control.cli", "launch", "factory", f"factory:={path}", f"seed:={seed}"]
+    command = [sys.executable, "-m", "humanoid_control.cli", "launch", "factory", f"factory:={path}", f"seed:={seed}",
+               f"poses:={poses}"]  # fmt: skip
     if video:
         command.append(f"video:={folder / VIDEO}")
     with (folder / LOG).open("w") as log:

@@ -12,7 +12,7 @@ from pathlib import Path
 from humanoid_control.installation import share_folder
 from humanoid_control.ros.environment import check_domain, prepare_environment
 from humanoid_control.ros.launching.actions import load_launch_file
-from humanoid_control.ros.launching.context import LaunchContext, LaunchError
+from humanoid_control.ros.launching.context import LaunchContext, LaunchError, WrongValueError
 from humanoid_control.ros.launching.preview import Preview
 from humanoid_control.ros.launching.service import LaunchService
 from humanoid_control.ros.launching.stand_in import is_launch_ros_installed, stand_in_for_launch
@@ -97,6 +97,8 @@ def _preview(path: Path, given: dict[str, str], *, fill_missing: bool) -> Previe
     failure = None
     try:
         description.visit(LaunchContext(preview, dict(given), files=(str(path),)))
+    except WrongValueError:
+        raise  # arguments declared after it are not known yet
     except LaunchError as error:
         failure = error
     # A misspelt argument may be the very reason of a failure: it is named first.

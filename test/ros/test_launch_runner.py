@@ -197,6 +197,15 @@ def test_misspelt_argument_is_one_line_with_the_way_out(write_launch_file, argum
     assert run_launch(path, *arguments) == (1, "", message)
 
 
+def test_wrong_value_is_named_before_arguments_that_are_declared_later(write_launch_file):
+    path = write_launch_file("""
+        DeclareLaunchArgument("poses", default_value="oracle", choices=["oracle", "tracker"]),
+        DeclareLaunchArgument("video", default_value=""),
+    """)
+    message = "error: launch argument poses:=trackr must be one of: oracle, tracker\n"
+    assert run_launch(path, "video:=film.mp4", "poses:=trackr") == (1, "", message)
+
+
 def test_misspelt_executable_package_and_configuration_are_named(write_launch_file):
     path = write_launch_file('Node(package="scripts_package", executable="slep_node"),')
     assert run_launch(path)[2].startswith(

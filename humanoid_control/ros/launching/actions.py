@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from humanoid_control.ros.launching.context import LaunchContext, LaunchError
+from humanoid_control.ros.launching.context import LaunchContext, LaunchError, WrongValueError
 from humanoid_control.ros.launching.substitutions import perform
 
 
@@ -94,7 +94,7 @@ class DeclareLaunchArgument(Action):
             context.launch_configurations[self.name] = perform(self.default_value, context)
         value = context.launch_configurations[self.name]
         if self.choices and value not in self.choices:
-            raise LaunchError(f"launch argument {self.name}:={value} must be one of: {', '.join(self.choices)}")
+            raise WrongValueError(f"launch argument {self.name}:={value} must be one of: {', '.join(self.choices)}")
 
 
 class GroupAction(Action):

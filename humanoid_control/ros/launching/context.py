@@ -17,6 +17,10 @@ class LaunchError(HumanoidControlError):
     """A launch file, or what it was given, is wrong; the text fits on one line."""
 
 
+class WrongValueError(LaunchError):
+    """An argument that there is was given a value that it cannot have."""
+
+
 @dataclass(frozen=True)
 class ProcessRequest:
     """A process that a launch file wants.
