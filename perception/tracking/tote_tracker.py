@@ -112,7 +112,8 @@ class ToteTracker:
             variance += jacobian @ covariance @ jacobian.T
             mean = np.append(pose[:3, 3], yaw_of(pose))
             looks_in_vain = track.looks_in_vain if track is not None else 0
-            self.tracks[tote.name] = ToteTrack(tote.name, tote.carrier, SharedErrorFilter(mean, variance), looks_in_vain=looks_in_vain)
+            self.tracks[tote.name] = ToteTrack(tote.name, tote.carrier, SharedErrorFilter(mean, variance),
+                                               looks_in_vain=looks_in_vain)  # fmt: skip
 
     def advance(self, at: RobotSnapshot, odom_from_map: np.ndarray | None = None) -> None:
         """Brings all tracks to the time of a state of the robot; one that is hardly later than the last changes nothing.
@@ -166,7 +167,8 @@ class ToteTracker:
         back = None
         if self._hands is not None and any(track.held for track in self.tracks.values()):
             back = hands.odom_from_hands(self._rig, at) @ inverse(self._hands)
-        return {name: (track, back @ track.pose if track.held and back is not None else track.pose) for name, track in self.tracks.items()}
+        return {name: (track, back @ track.pose if track.held and back is not None else track.pose)
+                for name, track in self.tracks.items()}  # fmt: skip
 
     def poses(self, at: RobotSnapshot) -> dict[str, ObjectPose]:
         """Returns the totes that are known well enough, in `base_link` at the time of a state of the robot.
@@ -228,7 +230,9 @@ class ToteTracker:
 
     def _may_be_hidden(self, track: ToteTrack) -> bool:
         """Whether hands, or the tote in them, may be before it."""
-        return any(other.held for other in self.tracks.values()) or hands.nearest_hand(hands.gripper_poses(self._rig, self._last), track.position) < _near(track)
+        if any(other.held for other in self.tracks.values()):
+            return True
+        return hands.nearest_hand(hands.gripper_poses(self._rig, self._last), track.position) < _near(track)
 
     def _change_hands(self, at: RobotSnapshot, grippers: np.ndarray) -> None:
         """Finds out which tote the hands hold, if any."""
