@@ -102,6 +102,13 @@ def box_of(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.concatenate([clipped.min(axis=0), clipped.max(axis=0)])
 
 
+def overlaps_of(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(K,) what a box (4,) has in common with others (K, 4), over what both cover together."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    common = np.clip(sides, 0.0, None).prod(axis=1)
+    return common / np.maximum((box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - common, 1e-9)
+
+
 def window_of_box(box: np.ndarray, matrix: np.ndarray, up_in_camera: np.ndarray | None) -> CropWindow:
     """The window around an upright box (4,) of an image, px."""
     centre = 0.5 * (box[:2] + box[2:])

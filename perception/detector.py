@@ -19,7 +19,7 @@ import onnxruntime
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS
 from humanoid_control.transforms import rotation_vector
 from perception.camera_model import CameraModel
-from perception.crops import CROP_HEIGHT, CROP_WIDTH, CropWindow, ImagePyramid, window_of_box, window_of_corners
+from perception.crops import CROP_HEIGHT, CROP_WIDTH, CropWindow, ImagePyramid, overlaps_of, window_of_box, window_of_corners
 from perception.detection import Detection
 from perception.errors import PerceptionError
 from perception.frame import CameraFrame
@@ -191,7 +191,7 @@ class ToteDetector:
                       for box in expected]  # fmt: skip
         if search:
             boxes, likely = self.find(frame.rgb)
-            new = [k for k, box in enumerate(boxes) if not (_overlaps(box, expected) > EXPECTED_OVERLAP).any()][:MOST_NEW]
+            new = [k for k, box in enumerate(boxes) if not (overlaps_of(box, expected) > EXPECTED_OVERLAP).any()][:MOST_NEW]
             candidates += self._candidates(boxes[new], likely[new], camera, up_in_camera)
         found = self._look(frame, camera, candidates, up_in_camera) if candidates else []
         return [detection for detection, _ in found if detection.score >= self.calibration.score]
@@ -345,13 +345,6 @@ def _mixed(pose: PointPose, other: PointPose, share: float) -> PointPose:
     turn = rotation_vector(other.camera_from_object[:3, :3] @ pose.camera_from_object[:3, :3].T)
     apart = np.concatenate([other.camera_from_object[:3, 3] - pose.camera_from_object[:3, 3], turn])
     return pose._replace(covariance=pose.covariance + share * np.outer(apart, apart))
-
-
-def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(K,) what a box (4,) has in common with others (K, 4), over what both cover together."""
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    common = np.clip(sides, 0.0, None).prod(axis=1)
-    return common / np.maximum((box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - common, 1e-9)
 
 
 def _without_doubles(candidates: list[_Candidate]) -> list[_Candidate]:

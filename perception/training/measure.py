@@ -18,6 +18,7 @@ import numpy as np
 from humanoid_control.errors import HumanoidControlError
 from humanoid_control.transforms import rotation_of_vector, rotation_vector
 from perception.camera_model import CameraModel
+from perception.crops import box_of, overlaps_of
 from perception.detection import Detection
 from perception.detector import CALIBRATION, FACTOR_RANGE, Calibration, ToteDetector
 from perception.errors import PerceptionError
@@ -28,6 +29,7 @@ from perception.training.generate import CAMERAS, HEIGHT, WIDTH, Shard
 from perception.vision import POSE_CAMERAS
 
 MATCH_DISTANCE = 0.25  # m, or this share of the distance if that is more, within which a detection is of a tote
+SAME_OVERLAP = 0.5  # of two boxes in the image, over what both cover, from which a detection is of a tote however badly placed
 CLEAR_SHARE = 0.85  # of the outside in sight, from which a tote counts as in view and not occluded
 FAIR_SHARE = 0.5  # from which errors are told as well
 UP_ERROR = 0.005  # rad, standard deviation of the error of up, as IMU and joints leave it
@@ -162,10 +164,10 @@ def _row(shard: Shard, label: int, left: list[Detection], proofs: dict[int, np.n
            "framed_share": float(totes.framed_share[label]), "found": False, "position_error": np.nan, "angle_error": np.nan,
            "nees": np.nan, "kind_right": False, "score": 0.0, "corner_errors": np.full((CORNERS, 2), np.nan),
            "corner_visible": np.zeros(CORNERS, bool), "proof": np.full(EVIDENCE, np.nan)}  # fmt: skip
-    gaps = [match_distance(d.camera_from_tote, truth) for d in left]
-    if not gaps or min(gaps) > 1.0:
+    index = _matching(left, truth, totes.corners[label].astype(float))
+    if index is None:
         return row
-    detection = left.pop(int(np.argmin(gaps)))
+    detection = left.pop(index)
     error = pose_error(detection.camera_from_tote, truth)
     row |= {"found": True, "position_error": float(np.linalg.norm(error[:3])), "angle_error": float(np.linalg.norm(error[3:])),
             "nees": float(error @ np.linalg.solve(detection.covariance, error)), "score": detection.score,
@@ -178,6 +180,16 @@ def _row(shard: Shard, label: int, left: list[Detection], proofs: dict[int, np.n
     errors = flipped if np.nansum(np.abs(flipped)) < np.nansum(np.abs(errors)) else errors
     row["corner_errors"] = np.where(framed[:, None], errors, np.nan)
     return row
+
+
+def _matching(detections: list[Detection], truth: np.ndarray, corners: np.ndarray) -> int | None:
+    """Index of the detection that is of a tote: placed near it, or, however badly placed, drawn where it is in the image."""
+    gaps = [match_distance(detection.camera_from_tote, truth) for detection in detections]
+    if gaps and min(gaps) <= 1.0:
+        return int(np.argmin(gaps))
+    box = box_of(corners[~np.isnan(corners).any(axis=1)], (WIDTH, HEIGHT))
+    overlaps = [float(overlaps_of(box, box_of(d.pixels, (WIDTH, HEIGHT))[None])[0]) for d in detections]
+    return int(np.argmax(overlaps)) if overlaps and max(overlaps) >= SAME_OVERLAP else None
 
 
 def match_distance(camera_from_tote: np.ndarray, truth: np.ndarray) -> float:

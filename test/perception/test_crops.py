@@ -9,6 +9,7 @@ from perception.crops import (
     MARGIN,
     CropWindow,
     ImagePyramid,
+    overlaps_of,
     upright_angle,
     window_of_box,
     window_of_corners,
@@ -67,3 +68,9 @@ def test_box_and_corners_of_a_box_make_the_same_window():
         of_box, of_corners = window_of_box(box, MATRIX, up), window_of_corners(corners, SIZE, MATRIX, up)
         assert np.allclose(of_box.centre, of_corners.centre, atol=2.0)
         assert of_box.width == pytest.approx(of_corners.width, rel=0.06)
+
+
+def test_overlap_is_of_common_area_over_both():
+    box = np.array([0.0, 0.0, 10.0, 10.0])
+    others = np.array([[0.0, 0.0, 10.0, 10.0], [5.0, 0.0, 15.0, 10.0], [20.0, 0.0, 30.0, 10.0]])
+    np.testing.assert_allclose(overlaps_of(box, others), [1.0, 1 / 3, 0.0])
