@@ -37,16 +37,19 @@ class Look:
     """Where to look for totes in one image.
 
     Attributes:
-        boxes: (K, 4) px left, top, right, bottom, where tracked totes should be.
+        boxes: (K, 4) px left, top, right, bottom, where tracked totes should be that are looked at now.
+        passed_over: (L, 4) px of tracked totes that are not: they were looked at a moment ago.
         search: whether the whole image is to be searched.
-        looked_at: names of those totes.
-        in_view: names of all that will be seen if the whole image is searched, they are where they should be and nothing
-            hides them.
+        looked_at: names of the totes that are looked at.
+        searched_for: names of those that a search of the image will find, if they are where they should be and not hidden.
+        in_view: names of all of them.
     """
 
     boxes: np.ndarray
+    passed_over: np.ndarray
     search: bool
     looked_at: tuple[str, ...]
+    searched_for: tuple[str, ...]
     in_view: tuple[str, ...]
 
 
@@ -72,28 +75,29 @@ class Attention:
             totes: tracks and (4, 4) odom_from_tote at that time, by name.
         """
         camera_from_odom = inverse(odom_from_camera)
-        waiting, in_view, eager = [], [], False
+        waiting, passed_over, unsure = [], [], []
         for name, (track, odom_from_tote) in totes.items():
             camera_from_tote = camera_from_odom @ odom_from_tote
             distance = float(np.linalg.norm(camera_from_tote[:3, 3]))
-            if distance > FARTHEST_TOTE:
-                continue
-            box = self._box(camera, camera_from_tote, track)
+            box = self._box(camera, camera_from_tote, track) if distance <= FARTHEST_TOTE else None
             if box is None:
                 continue
-            in_view.append(name)
-            if not track.is_seen:
-                eager = True
-            elif track.filter.covariance[:3, :3].trace() < SURE_DEVIATION**2:
-                waited_s = stamp_s - self._looked_s[camera.name, name]
-                if waited_s >= TOTE_PERIOD_S:
-                    waiting.append((waited_s / max(distance, NEAREST), name, box))
+            if not track.is_seen or track.filter.covariance[:3, :3].trace() >= SURE_DEVIATION**2:
+                unsure.append(name)
+                continue
+            waited_s = stamp_s - self._looked_s[camera.name, name]
+            if waited_s >= TOTE_PERIOD_S:
+                waiting.append((waited_s / max(distance, NEAREST), name, box))
+            else:
+                passed_over.append((0.0, name, box))
         waiting.sort(key=lambda entry: -entry[0])
-        chosen = waiting[:MOST_TOTES]
+        chosen, passed_over = waiting[:MOST_TOTES], waiting[MOST_TOTES:] + passed_over
         for _, name, _ in chosen:
             self._looked_s[camera.name, name] = stamp_s
-        boxes = np.array([box for *_, box in chosen]).reshape(-1, 4)
-        return Look(boxes, self._searches(camera.name, stamp_s, eager), tuple(name for _, name, _ in chosen), tuple(in_view))
+        looked_at = tuple(name for _, name, _ in chosen)
+        return Look(
+            _boxes(chosen), _boxes(passed_over), self._searches(camera.name, stamp_s, bool(unsure)), looked_at, tuple(unsure),
+            (*looked_at, *(name for _, name, _ in passed_over), *unsure))  # fmt: skip
 
     def surfaces(self, camera: str, stamp_s: float, camera_from_base: np.ndarray,
                  surfaces: Mapping[str, ObjectPose]) -> list[tuple[str, np.ndarray]]:  # fmt: skip
@@ -142,3 +146,7 @@ class Attention:
         if framed.prod() < FRAMED_SHARE * max((high - low).prod(), 1e-9):
             return None
         return box_of(pixels, (camera.width, camera.height))
+
+
+def _boxes(entries: list[tuple[float, str, np.ndarray]]) -> np.ndarray:
+    return np.array([box for *_, box in entries]).reshape(-1, 4)

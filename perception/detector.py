@@ -45,6 +45,7 @@ SAME_SHARE = 0.10  # of a window's width, nearer than which half of two totes' c
 SETTLED_SHARE, EXPECTED_SETTLED_SHARE = 0.04, 0.15  # of a window's width, by which it may still move without another crop
 NEAREST, FARTHEST = 0.10, 4.0  # m between which a tote may be
 FACTOR_RANGE = (-3.0, 6.0)  # of the logarithm of what evidence makes of a covariance
+NOWHERE = np.zeros((0, 4))
 ASPECT_TOLERANCE = 0.02  # by which an image may differ from its camera's width over height
 
 
@@ -174,13 +175,14 @@ class ToteDetector:
         return self._look(frame, camera, self._candidates(boxes, likely, camera, up_in_camera), up_in_camera)
 
     def look(self, frame: CameraFrame, camera: CameraModel, expected: np.ndarray, up_in_camera: np.ndarray | None = None,
-             *, search: bool) -> list[Detection]:  # fmt: skip
+             *, search: bool, known: np.ndarray = NOWHERE) -> list[Detection]:  # fmt: skip
         """The totes at places where they are expected and, where it is searched, those that the finder finds elsewhere.
 
         Args:
             frame, camera, up_in_camera: as for `detect`.
             expected: (K, 4) px left, top, right, bottom around where corners should be, as `crops.box_of` gives them.
             search: whether to look elsewhere too.
+            known: (L, 4) px of totes that need not be looked at.
 
         Raises:
             PerceptionError: as `detect`.
@@ -191,7 +193,8 @@ class ToteDetector:
                       for box in expected]  # fmt: skip
         if search:
             boxes, likely = self.find(frame.rgb)
-            new = [k for k, box in enumerate(boxes) if not (overlaps_of(box, expected) > EXPECTED_OVERLAP).any()][:MOST_NEW]
+            old = np.concatenate([expected, known])
+            new = [k for k, box in enumerate(boxes) if not (overlaps_of(box, old) > EXPECTED_OVERLAP).any()][:MOST_NEW]
             candidates += self._candidates(boxes[new], likely[new], camera, up_in_camera)
         found = self._look(frame, camera, candidates, up_in_camera) if candidates else []
         return [detection for detection, _ in found if detection.score >= self.calibration.score]

@@ -30,7 +30,7 @@ STATION_DEVIATION = np.array([3e-3, 3e-3, 1e-3, 5e-3])  # m, m, m, rad: how exac
 BASE_HEIGHT_DEVIATION = 1.5e-3  # m: what the base's own height in `odom` errs from one moment to another
 STANDING_NOISE = np.array([2e-4, 2e-4, 3e-4]) ** 2  # m^2/s and rad^2/s
 GATE, HEIGHT_GATE = 18.5, 10.8  # squared Mahalanobis distance: 99.9% of chi-squared with 4 and 1 degrees of freedom
-DOUBT = np.array([0.02, 0.02, 0.015]) ** 2  # what a refused surface adds
+DOUBT, HEIGHT_DOUBT = np.array([0.02, 0.02, 0.015]) ** 2, 0.015**2  # what a refused surface adds
 VIEW_ANGLE, VIEW_RATIO = 0.15, 0.15  # rad around a landmark and relative change of distance that make another view
 SHORTEST_STEP_S = 0.018  # between two predictions
 ON_SURFACE = 0.12  # m between a tote's bottom and the surface it may stand on
@@ -72,7 +72,7 @@ class Localiser:
         """Begins anew."""
         self._filter: SharedErrorFilter | None = None
         self._last: RobotSnapshot | None = None
-        self._views: dict[str, np.ndarray] = {}
+        self._views: dict[tuple[str, str], np.ndarray] = {}  # by camera and surface
         self._seen_s = dict.fromkeys(self._surfaces, -np.inf)
         self._taken = self._refused = 0
 
@@ -162,10 +162,11 @@ class Localiser:
             if self._begun.distance(measurement)[0] > GATE:
                 self._refused += 1
                 self._add_noise(self._about_base(np.diag(DOUBT), at))
+                self._doubt_height(sighting.name)
                 continue
             self._begun.correct(measurement)
-            if measurement.kept[-1] < 1:
-                self._views[measurement.source] = self._view(sighting.name, odom_from_camera)
+            if measurement.kept[self._own(sighting.name)][0] < 1:
+                self._views[sighting.camera, sighting.name] = self._view(sighting.name, odom_from_camera)
             self._seen_s[sighting.name] = max(self._seen_s[sighting.name], sighting.stamp_s)
             self._taken += 1
 
@@ -220,14 +221,21 @@ class Localiser:
         select[:3, :3], select[3, 3:] = odom_from_camera[:3, :3], odom_from_camera[2, :3]
         covariance = select @ sighting.covariance @ select.T + np.diag(STATION_DEVIATION**2)
         by_mounting = np.vstack([point_by_mounting(odom_from_camera, seen[:3, 3]), yaw_by_mounting(odom_from_camera)])
-        source = f"{sighting.camera}/{sighting.name}"
-        kept, shared = np.ones(10), np.eye(10)
-        kept[6:] = similarity(self._view(sighting.name, odom_from_camera), self._views.get(source), angle=VIEW_ANGLE,
-                              ratio=VIEW_RATIO)  # fmt: skip
+        # All that a camera sees shares its mounting error; what the network does wrong is each surface's own.
+        size = 6 + 4 * len(self._surfaces)
+        kept, shared, by_shared = np.ones(size), np.eye(size), np.zeros((4, size))
+        own = self._own(sighting.name)
+        kept[own] = similarity(self._view(sighting.name, odom_from_camera), self._views.get((sighting.camera, sighting.name)),
+                               angle=VIEW_ANGLE, ratio=VIEW_RATIO)  # fmt: skip
         shared[:6, :6] = self._rig.mounting_covariance[sighting.camera]
-        root = np.linalg.cholesky((1 - sighting.white_share) * covariance + SMALLEST * np.eye(4))
-        return Measurement(source, innovation, by_state, sighting.white_share * covariance, np.hstack([by_mounting, root]),
-                           shared, kept)  # fmt: skip
+        by_shared[:, :6] = by_mounting
+        by_shared[:, own] = np.linalg.cholesky((1 - sighting.white_share) * covariance + SMALLEST * np.eye(4))
+        return Measurement(sighting.camera, innovation, by_state, sighting.white_share * covariance, by_shared, shared, kept)
+
+    def _own(self, name: str) -> slice:
+        """Which of a camera's shared errors are those of one surface."""
+        first = 6 + 4 * (self._rows[name] - PLANE.stop)
+        return slice(first, first + 4)
 
     def _correct_height(self, name: str, source: str, height: float, variance: float) -> None:
         by_state = np.zeros((1, len(self._begun.mean)))
@@ -237,6 +245,13 @@ class Localiser:
                                   np.array([[np.sqrt(TOTE_SHARED * variance)]]), np.eye(1), np.ones(1))  # fmt: skip
         if self._begun.distance(measurement)[0] < HEIGHT_GATE:
             self._begun.correct(measurement)
+        else:
+            self._doubt_height(name)
+
+    def _doubt_height(self, name: str) -> None:
+        noise = np.zeros_like(self._begun.covariance)
+        noise[self._rows[name], self._rows[name]] = HEIGHT_DOUBT
+        self._begun.add_noise(noise)
 
     def _view(self, surface: str, odom_from_camera: np.ndarray) -> np.ndarray:
         odom_from_surface = self.odom_from_map @ self._surfaces[surface].map_from_surface

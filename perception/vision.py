@@ -132,6 +132,7 @@ class VisionPoses:
         self._attention = Attention()
         self._states = StateBuffer()
         self._lock = threading.RLock()  # of all that updating, reading and what was seen change
+        self._life = 0  # counts how often it began anew
         self.health = VisionHealth({name: CameraHealth() for name in rig.cameras})
         self.sightings: tuple[ToteSighting, ...] = ()
 
@@ -161,6 +162,7 @@ class VisionPoses:
     def forget(self) -> None:
         """Begins anew: where `odom` is and all that was seen counts no more."""
         with self._lock:
+            self._life += 1
             self._states.clear()
             self._localiser.forget()
             self._tracker.forget()
@@ -189,17 +191,18 @@ class VisionPoses:
             PerceptionError: a network fails.
         """
         for frame in sorted(frames, key=lambda one: one.stamp_s):
-            health = self.health.cameras.setdefault(frame.camera, CameraHealth())
-            problem = self._problem_of(frame)
-            if problem:
-                self.health.refuse(frame.camera, problem)
-                continue
-            health.problem = ""
-            began, restarts = time.perf_counter(), self.health.restarts
-            self._look(frame)
+            with self._lock:
+                health = self.health.cameras.setdefault(frame.camera, CameraHealth())
+                problem, life = self._problem_of(frame), self._life
+                if problem:
+                    self.health.refuse(frame.camera, problem)
+                    continue
+                health.problem, at = "", self._states.at(frame.stamp_s)
+            began = time.perf_counter()
+            self._look(frame, at, life)
             self.health.seconds = time.perf_counter() - began
             with self._lock:
-                if restarts == self.health.restarts:  # else it was of another time
+                if life == self._life:
                     health.stamp_s = frame.stamp_s
                 health.used += 1
 
@@ -255,18 +258,19 @@ class VisionPoses:
         if self._latest is not None:
             self._latest.advance(at)
 
-    def _look(self, frame: CameraFrame) -> None:
-        at = self._states.at(frame.stamp_s)
+    def _look(self, frame: CameraFrame, at: RobotSnapshot, life: int) -> None:
         looked_for: tuple[str, ...] = ()
         if self._tags is not None:
             seen = self._tags.look([frame], self._states)
             surfaces = [SurfaceSighting.from_tags(one) for one in seen]
             totes = [ToteSighting.from_tags(one, self._factory) for one in seen]
         else:
-            found, looked_for, searched = self._find_totes(frame, at)
+            found, looked_for, searched = self._find_totes(frame, at, life)
             totes = [ToteSighting.from_detection(one) for one in found]
-            surfaces = [] if searched else self._find_surfaces(frame, at)  # an image that is searched takes long enough
+            surfaces = [] if searched else self._find_surfaces(frame, at, life)  # an image that is searched takes long enough
         with self._lock:
+            if life != self._life:  # all was forgotten while it looked: what it saw is of another time
+                return
             self._localiser.take([one for one in surfaces if one is not None], self._states)
             self._tracker.expect(self._localiser.odom_from_map, self._localiser.covariance)
             known = [one for one in totes if one is not None]
@@ -276,28 +280,33 @@ class VisionPoses:
                 self._latest.take(known, at, self._tracker.tracks)
             self._localiser.take_totes(self._tracker.tracks.values())
 
-    def _find_totes(self, frame: CameraFrame, at: RobotSnapshot) -> tuple[list[Detection], tuple[str, ...], bool]:
+    def _find_totes(self, frame: CameraFrame, at: RobotSnapshot, life: int) -> tuple[list[Detection], tuple[str, ...], bool]:
         """The totes seen, the names of those that would have been, were they where they should be and not hidden, and whether
         other things are left for images to come."""
         camera = self._rig.cameras[frame.camera]
         up = self._rig.up_in_camera(frame.camera, at.joint_positions, at.odom_from_base)
         odom_from_camera = at.odom_from_base @ self._rig.base_from_camera(frame.camera, at.joint_positions)
         with self._lock:
+            if life != self._life:
+                return [], (), True
             look = self._attention.totes(camera, frame.stamp_s, odom_from_camera, self._tracker.predicted(at))
         if self._latest is not None:  # each image by itself
             return self._detector.detect(frame, camera, up), look.in_view, False
-        found = self._detector.look(frame, camera, look.boxes, up, search=look.search)
-        return found, look.in_view if look.search else look.looked_at, look.search
+        found = self._detector.look(frame, camera, look.boxes, up, search=look.search, known=look.passed_over)
+        return found, look.looked_at + (look.searched_for if look.search else ()), look.search
 
-    def _find_surfaces(self, frame: CameraFrame, at: RobotSnapshot) -> list[SurfaceSighting]:
+    def _find_surfaces(self, frame: CameraFrame, at: RobotSnapshot, life: int) -> list[SurfaceSighting]:
         """Looks for surfaces near by where they should be, until one was seen."""
         camera_from_base = inverse(self._rig.base_from_camera(frame.camera, at.joint_positions))
         with self._lock:
+            if life != self._life:
+                return []
             surfaces = self._localiser.surfaces(at)
-        near = self._attention.surfaces(frame.camera, frame.stamp_s, camera_from_base, surfaces)
-        for name, camera_from_surface in near[:MOST_SURFACES]:
+            near = self._attention.surfaces(frame.camera, frame.stamp_s, camera_from_base, surfaces)[:MOST_SURFACES]
+            for name, _ in near:
+                self._attention.looked_for(frame.camera, name, frame.stamp_s)
+        for name, camera_from_surface in near:
             pose = surfaces[name]
-            self._attention.looked_for(frame.camera, name, frame.stamp_s)
             rotation = pose.base_from_object[:3, :3]
             along = rotation.T @ pose.covariance[:3, :3] @ rotation
             heading = float(rotation[:, 2] @ pose.covariance[3:, 3:] @ rotation[:, 2])

@@ -98,3 +98,12 @@ def test_surfaces_near_enough_take_turns():
         times = np.array([when for which, when in looked if which == name])
         assert len(times) > 20
         assert np.diff(times).min() >= SURFACE_PERIOD_S
+
+
+def test_in_a_search_only_what_was_never_seen_or_is_unsure_counts_as_searched_for():
+    totes = {"sure": tote(0.8), "unsure": tote(0.9, 0.3, deviation=2 * SURE_DEVIATION), "new": tote(0.9, -0.3, seen=False)}
+    attention = Attention()
+    first, second = (attention.totes(CAMERA, k * 0.5 * PERIOD_S, ODOM_FROM_CAMERA, totes) for k in (0, 1))
+    assert first.looked_at == ("sure",) and set(first.searched_for) == {"unsure", "new"} and len(first.passed_over) == 0
+    assert second.looked_at == () and len(second.passed_over) == 1  # a moment later it is no use to look again
+    assert set(second.in_view) == set(totes)

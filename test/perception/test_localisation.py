@@ -137,6 +137,24 @@ def test_the_covariance_is_that_of_the_errors():
     assert np.mean(np.array(normalised) < CHI2_3_P90) > 0.8
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_the_covariance_holds_a_mounting_error_that_all_surfaces_share(count):
+    normalised = []
+    spread = np.repeat([0.004, 0.008], 3)
+    for seed in range(40):
+        floor = Floor("racks", seed=seed, off=(0.0, 0.0, 0.0))
+        floor.rig.set_mounting(CAMERA, np.zeros(6), covariance=np.diag(spread**2))
+        wrong = spread * np.random.default_rng(1000 + seed).normal(size=6)
+        tilt = transform(rotation_of_vector(wrong[3:]), wrong[:3])
+        for _ in range(10):
+            floor.step()
+            for name in list(floor.surfaces)[:count]:
+                seen = floor.whole(name)
+                floor.take(replace(seen, camera_from_surface=tilt @ seen.camera_from_surface))
+        normalised.append(floor.error()[1])
+    assert np.mean(np.array(normalised) < CHI2_3_P90) > 0.8
+
+
 def test_odometry_s_drift_is_made_good_and_owned_up_to():
     floor = Floor()
     for _ in range(10):
@@ -230,6 +248,23 @@ def test_a_surface_s_height_is_learnt_from_the_tote_that_stands_on_it():
     assert 0.003 < deviation < before[1]
     outfeed = height_of(floor, "outfeed/0")
     assert outfeed[1] > 0.03
+
+
+def test_a_height_learnt_wrongly_is_unlearnt():
+    """From a tote on a tray, say; the map's place must not pay for it."""
+    floor = Floor()
+    tote = floor.factory.totes[0]
+    x, y, z, yaw = floor.factory.tote_pose(tote.name)
+    pose = floor.odom_from_map @ planar(x, y, yaw, z + RAISED + 0.05)
+    track = ToteTrack(tote.name, tote.carrier, SharedErrorFilter(np.append(pose[:3, 3], yaw_of(pose)), np.eye(4) * 0.002**2), sightings=5)
+    for _ in range(5):
+        floor.localiser.take_totes([track])
+    for _ in range(30):
+        floor.step()
+        floor.take(floor.whole("infeed/0"))
+    height, deviation = height_of(floor, "infeed/0")
+    assert height == pytest.approx(floor.surface_in_base("infeed/0")[2, 3], abs=3 * deviation)
+    assert np.linalg.norm(floor.error()[0][:2]) < 0.015
 
 
 def test_a_tote_in_the_hands_or_on_another_says_nothing_of_the_surface():
