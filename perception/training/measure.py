@@ -60,7 +60,9 @@ class Matches:
         corner_errors: (N, 8, 2) px over the deviations the detector gave; NaN where a corner is outside the image.
         corner_visible: (N, 8) bool, as the detector sees it.
         proof: (N, 6) the detection's evidence; NaN where not found.
-        evidence: (M, 6) of every detection, and `evidence_right` (M,) bool, whether a tote was there.
+        evidence: (M, 6) of every detection,
+        evidence_right: (M,) bool, whether a tote was there, and placed about right,
+        evidence_false: (M,) bool, and whether none was there at all.
         images: how many there were.
         false_alarms: detections of nothing: (camera, image, score).
         worst: for a gallery: (shard, image, position error), the largest first.
@@ -81,6 +83,7 @@ class Matches:
     proof: np.ndarray
     evidence: np.ndarray
     evidence_right: np.ndarray
+    evidence_false: np.ndarray
     images: int
     false_alarms: tuple[tuple[int, str, int, float], ...]
     worst: tuple[tuple[str, int, float], ...]
@@ -111,7 +114,7 @@ def match(
     """
     rng = np.random.default_rng(seed)
     rows: list[dict] = []
-    false_alarms, worst, evidence, evidence_right = [], [], [], []
+    false_alarms, worst, evidence, evidence_right, evidence_false = [], [], [], [], []
     done = 0
     for path in shard_paths(data):
         if most_images is not None and done >= most_images:
@@ -127,8 +130,11 @@ def match(
             labels = np.flatnonzero(shard.totes.image == index)
             proofs = {id(detection): proof for detection, proof in weighed}
             left = list(detections)
+            well = set()
             for label in sorted(labels, key=lambda k: -shard.totes.seen_share[k]):
                 rows.append(_row(shard, int(label), left, proofs))
+                if rows[-1]["well_placed"]:
+                    well.add(rows[-1]["detection"])
                 if rows[-1]["found"]:
                     worst.append((path.name, index, rows[-1]["position_error"]))
             for detection, proof in weighed:
@@ -137,7 +143,8 @@ def match(
                     and np.linalg.norm(detection.camera_from_tote[:3, 3]) < DEPTH_BEYOND
                 ):
                     evidence.append(proof)
-                    evidence_right.append(all(detection is not other for other in left))
+                    evidence_right.append(id(detection) in well)
+                    evidence_false.append(any(detection is other for other in left))
             for detection in left:
                 if np.linalg.norm(detection.camera_from_tote[:3, 3]) < DEPTH_BEYOND:
                     false_alarms.append((int(shard.camera[index]), path.name, index, detection.score))
@@ -149,6 +156,7 @@ def match(
         **columns,
         evidence=np.array(evidence).reshape(-1, EVIDENCE),
         evidence_right=np.array(evidence_right, bool),
+        evidence_false=np.array(evidence_false, bool),
         images=done,
         false_alarms=tuple(false_alarms),
         worst=tuple(worst[:50]),
@@ -163,8 +171,8 @@ def _row(shard: Shard, label: int, left: list[Detection], proofs: dict[int, np.n
     row = {"camera": int(shard.camera[totes.image[label]]), "distance": distance, "seen_share": float(totes.seen_share[label]),
            "framed_share": float(totes.framed_share[label]), "found": False, "position_error": np.nan, "angle_error": np.nan,
            "nees": np.nan, "kind_right": False, "score": 0.0, "corner_errors": np.full((CORNERS, 2), np.nan),
-           "corner_visible": np.zeros(CORNERS, bool), "proof": np.full(EVIDENCE, np.nan)}  # fmt: skip
-    index = _matching(left, truth, totes.corners[label].astype(float))
+           "corner_visible": np.zeros(CORNERS, bool), "proof": np.full(EVIDENCE, np.nan), "well_placed": False}  # fmt: skip
+    index, well = _matching(left, truth, totes.corners[label].astype(float))
     if index is None:
         return row
     detection = left.pop(index)
@@ -172,7 +180,7 @@ def _row(shard: Shard, label: int, left: list[Detection], proofs: dict[int, np.n
     row |= {"found": True, "position_error": float(np.linalg.norm(error[:3])), "angle_error": float(np.linalg.norm(error[3:])),
             "nees": float(error @ np.linalg.solve(detection.covariance, error)), "score": detection.score,
             "kind_right": detection.kind == KINDS[totes.kind[label]], "corner_visible": detection.visible > 0.5,
-            "proof": proofs[id(detection)]}  # fmt: skip
+            "proof": proofs[id(detection)], "well_placed": well, "detection": id(detection)}  # fmt: skip
     corners = totes.corners[label].astype(float)
     framed = ((corners >= 0) & (corners < (WIDTH, HEIGHT))).all(axis=1)
     errors = (detection.pixels - corners) / detection.deviations
@@ -182,14 +190,14 @@ def _row(shard: Shard, label: int, left: list[Detection], proofs: dict[int, np.n
     return row
 
 
-def _matching(detections: list[Detection], truth: np.ndarray, corners: np.ndarray) -> int | None:
-    """Index of the detection that is of a tote: placed near it, or, however badly placed, drawn where it is in the image."""
+def _matching(detections: list[Detection], truth: np.ndarray, corners: np.ndarray) -> tuple[int | None, bool]:
+    """Index of the detection that is of a tote, and whether it is placed near it or only drawn where it is in the image."""
     gaps = [match_distance(detection.camera_from_tote, truth) for detection in detections]
     if gaps and min(gaps) <= 1.0:
-        return int(np.argmin(gaps))
+        return int(np.argmin(gaps)), True
     box = box_of(corners[~np.isnan(corners).any(axis=1)], (WIDTH, HEIGHT))
     overlaps = [float(overlaps_of(box, box_of(d.pixels, (WIDTH, HEIGHT))[None])[0]) for d in detections]
-    return int(np.argmax(overlaps)) if overlaps and max(overlaps) >= SAME_OVERLAP else None
+    return (int(np.argmax(overlaps)) if overlaps and max(overlaps) >= SAME_OVERLAP else None), False
 
 
 def match_distance(camera_from_tote: np.ndarray, truth: np.ndarray) -> float:
@@ -259,7 +267,7 @@ def _errors(m: Matches, rows: np.ndarray) -> dict:
 
 
 def calibrate(
-    folder: Path, data: Path, *, most_images: int | None = None, false_share: float = 1 / 400, on_image=lambda done: None
+    folder: Path, data: Path, *, most_images: int | None = None, false_share: float = 1 / 300, on_image=lambda done: None
 ) -> Calibration:
     """Fits and writes the calibration of the networks in a folder.
 
@@ -286,7 +294,7 @@ def calibrate(
     second = match(ToteDetector(folder, calibration=step), data, most_images=most_images, on_image=on_image)
     weights = _logistic(second.evidence, second.evidence_right)
     scores = 1 / (1 + np.exp(-(second.evidence @ weights[:-1] + weights[-1])))
-    wrong = np.sort(scores[~second.evidence_right])[::-1]
+    wrong = np.sort(scores[second.evidence_false])[::-1]
     allowed = int(false_share * second.images)
     least = float(np.clip(wrong[allowed] + 1e-6 if len(wrong) > allowed else 0.2, 0.2, 0.98))
     step = replace(step, score=least, evidence=tuple(float(w) for w in weights))

@@ -25,7 +25,7 @@ def matches(count: int = 400, *, scale: float = 1.0, false_alarms: int = 0) -> M
         nees=np.where(found, (errors**2).sum(axis=1) / 0.004**2, np.nan), kind_right=found, score=np.ones(count),
         corner_errors=rng.normal(size=(count, 8, 2)), corner_visible=np.ones((count, 8), bool),
         proof=np.zeros((count, EVIDENCE)), evidence=np.zeros((0, EVIDENCE)),
-        evidence_right=np.zeros(0, bool), images=200, false_alarms=((0, "shard", 0, 0.9),) * false_alarms, worst=(),
+        evidence_right=np.zeros(0, bool), evidence_false=np.zeros(0, bool), images=200, false_alarms=((0, "shard", 0, 0.9),) * false_alarms, worst=(),
     )  # fmt: skip
 
 
