@@ -30,9 +30,9 @@ class PoseComparison:
     deviation: float
 
     @property
-    def is_explained(self) -> bool:
-        """Whether it is no gross error, or one that the covariance owns up to."""
-        return self.position <= GROSS or self.nees <= CHI2_99
+    def is_gross(self) -> bool:
+        """Whether it is so far off that nobody finds the tote by it, however unsure it says it is."""
+        return self.position > GROSS
 
 
 def compare(base_from_tote: np.ndarray, covariance: np.ndarray, truth: np.ndarray) -> PoseComparison:

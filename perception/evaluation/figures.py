@@ -29,7 +29,8 @@ class Rows:
         distance: (N,) m from the camera.
         seen_share: (N,).
         told: (N,) bool, whether the rung gave a pose of it.
-        found: (N,) bool.
+        found: (N,) bool, whether that was good enough to be of use.
+        kind_right: (N,) bool, whether it told the kind of load carrier; False where nothing was told.
         position: (N,) m; NaN where nothing was told, as are the following.
         angle: (N,) rad.
         nees: (N,) of four dimensions.
@@ -44,6 +45,7 @@ class Rows:
     seen_share: np.ndarray
     told: np.ndarray
     found: np.ndarray
+    kind_right: np.ndarray
     position: np.ndarray
     angle: np.ndarray
     nees: np.ndarray
@@ -52,7 +54,7 @@ class Rows:
     @classmethod
     def of(cls, episodes: Sequence[dict]) -> Rows:
         """Joins the rows of episodes, in their order."""
-        kinds = {"camera": str, "subtask": str, "station": str, "told": bool, "found": bool}
+        kinds = {"camera": str, "subtask": str, "station": str, "told": bool, "found": bool, "kind_right": bool}
         columns = {"episode": np.repeat(np.arange(len(episodes)), [len(one["camera"]) for one in episodes])}
         for name in cls.__dataclass_fields__:
             if name != "episode":
@@ -115,6 +117,7 @@ def _cell(rows: Rows, draws: list[np.ndarray] | None = None, *, least_share: flo
     cell = {
         "clear": len(clear.found), "errors": len(fair.found),
         "recall": _ratio(int(clear.found.sum()), len(clear.found)),
+        "kind_right": _ratio(int(fair.kind_right.sum()), len(fair.kind_right)),
         "position_mm": _spread(1e3 * fair.position, 2), "angle_deg": _spread(np.degrees(fair.angle), 3),
         "coverage_90": _ratio(int((fair.nees <= CHI2_90).sum()), len(fair.nees)),
         "over_60_mm": int(gross.sum()), "over_60_mm_not_owned": int((gross & (fair.nees > CHI2_99)).sum()),

@@ -120,6 +120,7 @@ def _print(report: dict) -> None:
         ("angle, median (degrees)", target("angle_deg", "p50"), lambda c: _with(c["angle_deg"], "p50")),
         ("angle, 95% (degrees)", target("angle_deg", "p95"), lambda c: _with(c["angle_deg"], "p95")),
         ("clear totes found", f"{shared['recall']:.0%}", lambda c: _share(c["recall"], c.get("recall_95"))),
+        ("of the right kind", "", lambda c: _share(c["kind_right"], None)),
         ("inside the 90% region", "85 to 95%", lambda c: _share(c["coverage_90"], c.get("coverage_90_95"))),
         ("over 60 mm", "", lambda c: f"{c['over_60_mm']} of {c['errors']}"),
         ("  and not owned", "0", lambda c: str(c["over_60_mm_not_owned"])),

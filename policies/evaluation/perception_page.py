@@ -76,6 +76,7 @@ def _headline(report: dict) -> list[tuple[str, str, list[tuple[str, str]]]]:
     errors("angle error, 95%", "angle_deg", "p95", "°")
     shared = targets["detector"]
     line("clear totes found", f"{shared['recall']:.0%}", share("recall"), lambda value, of: value >= of["recall"])
+    line("of the right kind", "", share("kind_right"), None)
     low, high = shared["coverage_90"]
     line("inside the 90% region", f"{low:.0%} to {high:.0%}", share("coverage_90"), lambda value, of: low <= value <= high)
     line("errors over 60 mm", "", lambda f: (f["within_1_m"]["over_60_mm"], _of(f["within_1_m"], "over_60_mm")), None)

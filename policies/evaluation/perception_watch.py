@@ -16,13 +16,15 @@ from humanoid_control.transforms import inverse
 from perception.camera_rig import CameraRig, StateBuffer
 from perception.evaluation.comparison import PoseComparison, compare
 from perception.evaluation.gallery import draw_case
+from perception.evaluation.matching import covariance_in_base, match_sightings
 from perception.evaluation.truth import TrueTotes, TrueView
 from perception.frame import CameraFrame
 from perception.keypoints import tote_corners
 from perception.oracle import OraclePoses
 from perception.simulated_cameras import LATENCY_S, SimulatedCameras
 from perception.simulated_vision import calibrated_rig
-from perception.training.measure import CLEAR_SHARE, FAIR_SHARE, match_distance
+from perception.tracking.sighting import ToteSighting
+from perception.training.measure import CLEAR_SHARE, FAIR_SHARE
 from perception.vision import DETECTOR, FIDUCIAL, POSE_CAMERAS, VisionPoses
 from policies.bench.gaze import GazeWatch
 
@@ -58,8 +60,8 @@ class RungLog:
         cases: (sort, how bad, when, dict) for the gallery.
     """
 
-    COLUMNS = ("camera", "tote", "subtask", "station", "distance", "seen_share", "told", "found", "position", "angle", "nees",
-               "deviation", "stamp_s")  # fmt: skip
+    COLUMNS = ("camera", "tote", "subtask", "station", "distance", "seen_share", "told", "found", "kind_right", "position",
+               "angle", "nees", "deviation", "stamp_s")  # fmt: skip
 
     def __init__(self) -> None:
         self.rows: list[tuple] = []
@@ -173,7 +175,7 @@ class PerceptionWatch:
                 poses = None if rung in IMAGE_RUNGS else vision.read()
             log.images += 1
             if poses is None:
-                told, false = self._matched(log, frame, rung)
+                told, false = self._matched(log, frame, rung, views)
             else:
                 told = {name: _Estimate(name, self._factory.tote(name).kind, pose.base_from_object, pose.covariance, poses.stamp_s)
                         for name, pose in poses.totes.items() if np.isfinite(pose.stamp_s)}  # fmt: skip
@@ -185,36 +187,22 @@ class PerceptionWatch:
             for view in views:
                 self._add_row(log, rung, frame, view, told.get(view.name), subtask, ordered)
 
-    def _matched(self, log: RungLog, frame: CameraFrame, rung: str) -> tuple[dict[str, _Estimate], list[_Estimate]]:
+    def _matched(
+        self, log: RungLog, frame: CameraFrame, rung: str, views: list[TrueView]
+    ) -> tuple[dict[str, _Estimate], list[_Estimate]]:
         """What one image showed, by the tote that it is of, and what it showed that is none."""
         at = self._states.at(frame.stamp_s)
         base_from_camera = self._rig.base_from_camera(frame.camera, at.joint_positions)
-        turn = np.kron(np.eye(2), base_from_camera[:3, :3])
         truths = {name: inverse(base_from_camera) @ pose for name, pose in self._truth.at(frame.stamp_s).items()}
-        told: dict[str, _Estimate] = {}
-        false = []
-        pairs = []
         shown = [one for one in self._visions[rung].sightings if (one.stamp_s, one.camera) == (frame.stamp_s, frame.camera)]
-        for index, sighting in enumerate(shown):
-            for name, truth in truths.items():
-                if not sighting.name or sighting.name == name:
-                    pairs.append((match_distance(sighting.camera_from_tote, truth), index, name))
-        left = dict(enumerate(shown))
-        near = {index for gap, index, _ in pairs if gap <= 1.0}
-        for gap, index, name in sorted(pairs):
-            if gap <= 1.0 and index in left and name not in told:
-                told[name] = self._from_sighting(left.pop(index), base_from_camera, turn, name)
-        for index, sighting in left.items():
-            if index in near:
-                log.doubles += 1
-            else:
-                false.append(self._from_sighting(sighting, base_from_camera, turn, ""))
-        return told, false
+        matches = match_sightings(shown, truths, [view.name for view in views])
+        log.doubles += len(matches.doubles)
+        told = {name: self._from_sighting(shown[index], base_from_camera, name) for name, index in matches.told.items()}
+        return told, [self._from_sighting(shown[index], base_from_camera, "") for index in matches.false]
 
-    @staticmethod
-    def _from_sighting(sighting, base_from_camera: np.ndarray, turn: np.ndarray, name: str) -> _Estimate:
-        pose = base_from_camera @ sighting.camera_from_tote
-        return _Estimate(name, sighting.kind, pose, turn @ sighting.covariance @ turn.T, sighting.stamp_s)
+    def _from_sighting(self, sighting: ToteSighting, base_from_camera: np.ndarray, name: str) -> _Estimate:
+        covariance = covariance_in_base(sighting, base_from_camera, self._rig.mounting_covariance[sighting.camera])
+        return _Estimate(name, sighting.kind, base_from_camera @ sighting.camera_from_tote, covariance, sighting.stamp_s)
 
     def _of_nothing(self, told: list[_Estimate], stamp_s: float) -> list[_Estimate]:
         places = np.array([pose[:3, 3] for pose in self._truth.at(stamp_s).values()])
@@ -225,11 +213,12 @@ class PerceptionWatch:
         compared: PoseComparison | None = None
         if estimate is not None:
             compared = compare(estimate.base_from_tote, estimate.covariance, self._truth.at(estimate.stamp_s)[view.name])
-        found = compared is not None and (rung in IMAGE_RUNGS or compared.is_explained)
+        kind_right = estimate is not None and estimate.kind == self._factory.tote(view.name).kind
+        found = kind_right and (rung in IMAGE_RUNGS or not compared.is_gross)
         station = ordered[1] if view.name == ordered[0] else ""
         figures = (compared.position, compared.angle, compared.nees, compared.deviation) if compared else (np.nan,) * 4
         log.rows.append((frame.camera, view.name, subtask, station, view.distance, view.seen_share, compared is not None, found,
-                         *figures, frame.stamp_s))  # fmt: skip
+                         kind_right, *figures, frame.stamp_s))  # fmt: skip
         if not self._gallery:
             return
         if compared is not None and compared.position >= LEAST_ERROR and view.seen_share >= FAIR_SHARE:
@@ -246,6 +235,7 @@ class PerceptionWatch:
             "angle_deg": round(float(np.degrees(compared.angle)), 1) if compared else None,
             "sigma_mm": round(1e3 * _deviation(estimate), 1) if estimate else None,
             "nees": round(compared.nees, 1) if compared else None,
+            "wrong_kind": estimate.kind if view and estimate and estimate.kind != self._factory.tote(view.name).kind else "",
             "rgb": frame.rgb, "truth": view.corners if view else None,
             "estimate": self._corners(frame, estimate) if estimate else None,
         })  # fmt: skip

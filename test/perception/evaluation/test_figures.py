@@ -15,7 +15,7 @@ def episode(rng, count=200, *, bias=0.0, recall=1.0, share=1.0, distance=(0.3, 0
     rows = {
         "camera": ["head_camera"] * count, "subtask": ["reach"] * count, "station": ["table at 0.7 m"] * count,
         "distance": rng.uniform(*distance, count).tolist(), "seen_share": [share] * count, "told": found.tolist(),
-        "found": found.tolist(), "position": error.tolist(), "angle": (0.01 * np.ones(count)).tolist(),
+        "found": found.tolist(), "kind_right": found.tolist(), "position": error.tolist(), "angle": (0.01 * np.ones(count)).tolist(),
         "nees": np.where(found, rng.chisquare(4, count), np.nan).tolist(), "deviation": [0.004] * count,
     }  # fmt: skip
     return {"rows": rows, "images": count, "refused": 0, "false_alarms": false, "doubles": 0,
@@ -76,6 +76,13 @@ def test_gross_errors_are_counted_and_those_not_owned_apart():
     one["rows"]["nees"] = [1.0] * 150 + [100.0] * 50
     figures = figures_of([one])
     assert (figures["over_60_mm"], figures["over_60_mm_not_owned"]) == (200, 50)
+
+
+def test_a_wrong_kind_is_not_found_but_its_errors_count():
+    one = episode(np.random.default_rng(6))
+    one["rows"]["kind_right"] = one["rows"]["found"] = [True] * 150 + [False] * 50
+    figures = figures_of([one])
+    assert (figures["recall"], figures["kind_right"], figures["errors"]) == (0.75, 0.75, 200)
 
 
 def test_what_is_in_sight_is_added_up_over_episodes():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,9 +12,11 @@ from humanoid_control import cli
 from humanoid_control.control_loop import ControlLoop
 from humanoid_control.mission.factory import load_factory, parse_factory
 from humanoid_control.simulation.episode import draw_episode
+from perception.evaluation.comparison import CHI2_99
 from perception.evaluation.looks import painted_floor
 from perception.evaluation.truth import TrueTotes
 from perception.errors import PerceptionError
+from perception.vision import VisionPoses
 from policies.evaluation.perception_campaign import PerceptionCampaign, perception_report
 from policies.evaluation.perception_page import perception_page
 from policies.evaluation.perception_watch import ERROR, PerceptionWatch, RungLog
@@ -120,6 +122,31 @@ def test_a_detection_of_nothing_is_false_and_a_second_of_one_tote_is_not(model, 
     result = watched(model, ("detector",), gallery=False)["rungs"]["detector"]
     assert result["false_alarms"] > 0 and result["doubles"] == result["false_alarms"]
     assert sum(count for _, count in result["image_rows"]) == result["false_alarms"]
+
+
+def test_a_sighting_of_the_wrong_kind_finds_nothing(model, monkeypatch):
+    from perception import detector
+
+    detect = detector.ToteDetector.detect
+    monkeypatch.setattr(detector.ToteDetector, "detect", lambda *arguments, **options: [
+        replace(one, kind="klt_4147") for one in detect(*arguments, **options)])  # fmt: skip
+    rows = watched(model, ("detector",), gallery=False)["rungs"]["detector"]["rows"]
+    assert any(rows["told"]) and not any(rows["found"]) and not any(rows["kind_right"])
+
+
+def test_a_pose_far_off_finds_nothing_though_it_says_it_is_unsure(model, monkeypatch):
+    read = VisionPoses.read
+
+    def unsure(self):
+        poses = read(self)
+        beside = np.pad([[0.0], [0.15], [0.0]], ((0, 1), (3, 0)))
+        return replace(poses, totes={name: replace(pose, base_from_object=pose.base_from_object + beside, covariance=0.2**2 * np.eye(6))
+                                     for name, pose in poses.totes.items()})  # fmt: skip
+
+    monkeypatch.setattr(VisionPoses, "read", unsure)
+    result = watched(model, ("tracker",), gallery=False)["rungs"]["tracker"]
+    assert any(result["rows"]["told"]) and not any(result["rows"]["found"]) and result["false_alarms"] == 0
+    assert np.nanmax(np.array(result["rows"]["nees"], float)) < CHI2_99
 
 
 def test_the_report_has_what_the_command_promises_and_is_json(campaign, episode):
