@@ -6,6 +6,7 @@ each camera in turn. An image waits until the robot's states reach up to its tim
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -23,6 +24,7 @@ from perception.poses import PoseSet
 from perception.vision import LOST_CAMERA_S, VisionPoses
 from perception.vision_report import VisionReport, report
 
+LOG = logging.getLogger(__name__)
 WAIT_S = 0.1  # after which a thread looks whether it is to end
 BEFORE_S = 5.0  # by which an image may be older than the first state: it was taken before work began, and is dropped
 AHEAD_S = 0.5  # by which an image may be ahead of the states and wait for them; further ahead its stamp is wrong
@@ -169,9 +171,9 @@ class LiveVision:
     # --- the threads ----------------------------------------------------------------------------------------------
 
     def _run(self, work: Callable[[], None]) -> None:
-        if work == self._look and sys.platform == "linux":  # where threads have priorities of their own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOOKING_NICENESS)
         try:
+            if work == self._look and sys.platform == "linux":  # where threads have priorities of their own
+                _yield_to_others()
             while not self._ending.is_set():
                 work()
         except BaseException as error:
@@ -240,3 +242,12 @@ class LiveVision:
         due = [name for name, frame in self._frames.items()
                if not self._reached_s < frame.stamp_s <= self._reached_s + AHEAD_S and np.isfinite(self._reached_s)]  # fmt: skip
         return min(due, key=lambda name: self._looked.get(name, -np.inf), default="")
+
+
+def _yield_to_others() -> None:
+    """Makes the thread that calls it nicer than the rest, unless it already is; who may not goes on as it was."""
+    thread = threading.get_native_id()
+    try:
+        os.setpriority(os.PRIO_PROCESS, thread, max(LOOKING_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
+    except OSError as error:
+        LOG.warning("looking at images keeps its priority, and may hold up poses: %s", error)

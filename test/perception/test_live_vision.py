@@ -1,5 +1,7 @@
 """Vision in threads: nobody waits, newer images replace older ones, and poses stop rather than lie."""
 
+import os
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ import pytest
 from perception.camera_model import CameraModel
 from perception.errors import PerceptionError
 from perception.frame import CameraFrame
-from perception.live_vision import LiveVision
+from perception.live_vision import LOOKING_NICENESS, LiveVision
 from perception.poses import ObjectPose, PoseSet
 from perception.vision import CameraHealth, VisionHealth
 
@@ -61,15 +63,28 @@ def until(is_so):
 
 
 @pytest.fixture
-def live(request):
-    eyes, told, now = Eyes(), [], [100.0]
-    live = LiveVision(eyes, rung="tracker", rate_hz=25.0, on_poses=lambda poses, pose: told.append(poses.stamp_s),
-                      clock=lambda: now[0], **getattr(request, "param", {}))  # fmt: skip
-    live.start()
-    yield SimpleNamespace(live=live, eyes=eyes, told=told, now=now, state=lambda stamp_s: live.add_state(SimpleNamespace(stamp_s=stamp_s), None),
-                          frame=lambda stamp_s, camera="left": live.add_frame(CameraFrame(camera, stamp_s, IMAGE)))  # fmt: skip
-    eyes.may_look.set()
-    live.end()
+def make_live():
+    made = []
+
+    def make():
+        eyes, told, now = Eyes(), [], [100.0]
+        live = LiveVision(eyes, rung="tracker", rate_hz=25.0, on_poses=lambda poses, pose: told.append(poses.stamp_s),
+                          clock=lambda: now[0])  # fmt: skip
+        made.append((live, eyes))
+        live.start()
+        return SimpleNamespace(
+            live=live, eyes=eyes, told=told, now=now, state=lambda stamp_s: live.add_state(SimpleNamespace(stamp_s=stamp_s), None),
+            frame=lambda stamp_s, camera="left": live.add_frame(CameraFrame(camera, stamp_s, IMAGE)))  # fmt: skip
+
+    yield make
+    for live, eyes in made:
+        eyes.may_look.set()
+        live.end()
+
+
+@pytest.fixture
+def live(make_live):
+    return make_live()
 
 
 def test_images_that_come_while_it_looks_replace_older_ones_and_nobody_waits(live):
@@ -197,6 +212,42 @@ def test_a_mistake_in_a_thread_is_an_error_that_is_told(live):
     until(lambda: live.live.failure is not None)
     report = live.live.report()
     assert (report.level, report.tells) == ("error", False) and "division by zero" in report.message
+
+
+@pytest.mark.parametrize("method", ["getpriority", "setpriority"])
+def test_a_system_that_allows_no_other_priority_is_looked_on_all_the_same(monkeypatch, make_live, method):
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, method, refuse)
+    live = make_live()
+    live.state(0.0)
+    live.state(1.0)
+    live.frame(0.5)
+    until(lambda: live.eyes.seen == [("left", 0.5)])
+    assert live.live.failure is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priorities of their own")
+@pytest.mark.parametrize(("niceness", "wanted"), [(0, LOOKING_NICENESS), (10, 10)])
+def test_looking_is_made_nicer_and_never_less_so(monkeypatch, make_live, niceness, wanted):
+    asked = []
+    monkeypatch.setattr(os, "getpriority", lambda *arguments: niceness)
+    monkeypatch.setattr(os, "setpriority", lambda which, who, priority: asked.append(priority))
+    make_live()
+    until(lambda: asked)
+    assert asked == [wanted]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_before_its_first_image_is_an_error_that_is_told(monkeypatch, make_live):
+    def fail(*arguments):
+        raise RuntimeError("no such priority")
+
+    monkeypatch.setattr(os, "setpriority", fail)
+    live = make_live()
+    until(lambda: live.live.failure is not None)
+    assert live.live.report().level == "error"
 
 
 def test_after_the_clock_went_back_images_of_the_old_time_are_dropped_and_poses_go_on(live):
