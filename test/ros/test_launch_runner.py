@@ -273,6 +273,29 @@ def test_exit_handler_of_one_node_starts_another(write_launch_file):
     assert out.index("one") < out.index("[second-")
 
 
+@pytest.mark.parametrize(
+    ("executable", "code", "said"),
+    [("echo_node", 0, "[second-2] it went well"), ("failing_node", 1, "[launch] shutting down: 3")],
+)
+@pytest.mark.parametrize(
+    "way",
+    [
+        "Node({}, on_exit={})",
+        "node := Node({}), RegisterEventHandler(OnProcessExit(target_action=node, on_exit={}))",
+    ],
+)
+def test_a_function_decides_by_the_exit_code_what_follows(write_launch_file, executable, code, said, way):
+    follow = (
+        "lambda event, context: [Node(package='scripts_package', executable='echo_node', name='second', "
+        "arguments=['it went well'])] if event.returncode == 0 else [Shutdown(reason=str(event.returncode))]"
+    )
+    path = write_launch_file(way.format(f"package='scripts_package', executable='{executable}'", follow) + ",")
+    ended, out, _ = run_launch(path)
+    assert ended == code and said in out
+    assert ("[second-" in out) == (code == 0)
+    assert "ends: second: " in run_launch(path, "--dry-run")[1]
+
+
 def test_respawned_node_starts_again(write_launch_file):
     path = write_launch_file("""
         Node(package="scripts_package", executable="failing_node", respawn=True, respawn_delay=0.05),

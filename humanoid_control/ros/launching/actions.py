@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from humanoid_control.ros.launching.context import LaunchContext, LaunchError, WrongValueError
+from humanoid_control.ros.launching.context import LaunchContext, LaunchError, ProcessExited, WrongValueError
 from humanoid_control.ros.launching.substitutions import perform
 
 
@@ -215,17 +215,12 @@ class OnProcessExit:
     """Actions for the moment when a process ends."""
 
     def __init__(self, *, target_action: Action | None = None, on_exit: Any) -> None:
-        if callable(on_exit):
-            raise LaunchError(
-                "OnProcessExit(on_exit=<function>) is not known to the project's launch runner; give it "
-                "a list of actions"
-            )
         self._target = target_action
-        self._actions = as_actions(on_exit)
+        self._on_exit = on_exit
 
     def register(self, context: LaunchContext) -> None:
         """Waits from now on."""
-        context.runtime.call_when_exited(self._target, context.deferred(self._actions))
+        context.runtime.call_when_exited(self._target, after_exit(self._on_exit, context))
 
 
 class RegisterEventHandler(Action):
@@ -259,6 +254,15 @@ class LogInfo(Action):
 
     def execute(self, context: LaunchContext) -> None:
         context.runtime.log(perform(self._message, context))
+
+
+def after_exit(on_exit: Any, context: LaunchContext) -> Callable[[int], None]:
+    """A callback, given an exit code, for actions or for a function of (event, context) that returns some."""
+    if not callable(on_exit):
+        deferred = context.deferred(as_actions(on_exit))
+        return lambda exit_code: deferred()
+    snapshot = context.scoped()
+    return lambda exit_code: snapshot.execute(as_actions(on_exit(ProcessExited(exit_code), snapshot)))
 
 
 def as_actions(value: Any) -> tuple[Any, ...]:

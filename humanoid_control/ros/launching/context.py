@@ -44,17 +44,28 @@ class ProcessRequest:
     sigkill_timeout_s: float = 5.0
 
 
+@dataclass(frozen=True)
+class ProcessExited:
+    """What a function given as `on_exit` is told.
+
+    Attributes:
+        returncode: of the process, as `subprocess` has it.
+    """
+
+    returncode: int
+
+
 class Runtime(Protocol):
     """Carries out what launch actions ask for: for real, or only on paper."""
 
     def declare(self, argument: DeclareLaunchArgument, context: LaunchContext) -> None:
         """Takes note of a launch argument."""
 
-    def start(self, request: ProcessRequest, action: object, on_exit: Callable[[], None] | None) -> None:
-        """Starts a process for an action, and calls `on_exit` when it has ended."""
+    def start(self, request: ProcessRequest, action: object, on_exit: Callable[[int], None] | None) -> None:
+        """Starts a process for an action, and calls `on_exit` with its exit code when it has ended."""
 
-    def call_when_exited(self, action: object | None, callback: Callable[[], None]) -> None:
-        """Calls back when the process of an action has ended; of any action if it is None."""
+    def call_when_exited(self, action: object | None, callback: Callable[[int], None]) -> None:
+        """Calls back with the exit code when the process of an action has ended; of any action if it is None."""
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
         """Calls back after a time."""

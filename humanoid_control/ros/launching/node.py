@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from humanoid_control.ros.launching.actions import Action, as_actions, join_namespace
+from humanoid_control.ros.launching.actions import Action, after_exit, join_namespace
 from humanoid_control.ros.launching.context import LaunchContext, LaunchError, ProcessRequest
 from humanoid_control.ros.launching.substitutions import Substitution, closest, find_package_prefix, perform
 
@@ -42,7 +42,7 @@ class ExecuteProcess(Action):
         self._cmd = tuple(cmd)
         self._name = name
         self._environment = dict(additional_env or {})
-        self._on_exit = as_actions(on_exit)
+        self._on_exit = on_exit
         self._respawn = respawn
         self._respawn_delay_s = float(respawn_delay or 0.0)
         self._timeouts = (sigterm_timeout, sigkill_timeout)
@@ -61,7 +61,7 @@ class ExecuteProcess(Action):
             sigterm_timeout_s=sigterm_timeout_s,
             sigkill_timeout_s=sigkill_timeout_s,
         )
-        context.runtime.start(request, self, context.deferred(self._on_exit) if self._on_exit else None)
+        context.runtime.start(request, self, after_exit(self._on_exit, context) if self._on_exit else None)
 
     def make_command(self, context: LaunchContext) -> tuple[str, ...]:
         """Executable and arguments."""

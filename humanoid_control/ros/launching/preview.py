@@ -11,7 +11,7 @@ from humanoid_control.ros.launching.substitutions import perform
 
 
 class Preview:
-    """The `Runtime` that starts nothing.
+    """The `Runtime` that starts nothing; every process ends well.
 
     Attributes:
         arguments: the launch arguments by name, in the order of their declaration, each with its default as text;
@@ -33,15 +33,15 @@ class Preview:
             made_up = argument.choices[0] if argument.choices else ""
             context.launch_configurations.setdefault(argument.name, made_up)
 
-    def start(self, request: ProcessRequest, action: object, on_exit: Callable[[], None] | None) -> None:
+    def start(self, request: ProcessRequest, action: object, on_exit: Callable[[int], None] | None) -> None:
         self._names[id(action)] = request.name
         variables = "".join(f"{name}={shlex.quote(value)} " for name, value in request.environment.items())
         self.lines.append(f"{self._when}{request.name}: {variables}{shlex.join(request.command)}")
         if on_exit is not None:
-            self._under(f"when {request.name} ends: ", on_exit)
+            self._under(f"when {request.name} ends: ", lambda: on_exit(0))
 
-    def call_when_exited(self, action: object | None, callback: Callable[[], None]) -> None:
-        self._under(f"when {self._names.get(id(action), 'any process')} ends: ", callback)
+    def call_when_exited(self, action: object | None, callback: Callable[[int], None]) -> None:
+        self._under(f"when {self._names.get(id(action), 'any process')} ends: ", lambda: callback(0))
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
         self._under(f"after {delay_s:g} s: ", callback)

@@ -32,8 +32,8 @@ class LaunchService:
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count(1)
-        self._running: dict[LaunchedProcess, tuple[object, Callable[[], None] | None]] = {}
-        self._exit_handlers: list[tuple[object | None, Callable[[], None]]] = []
+        self._running: dict[LaunchedProcess, tuple[object, Callable[[int], None] | None]] = {}
+        self._exit_handlers: list[tuple[object | None, Callable[[int], None]]] = []
         self._stops_asked = 0
         self._shutting_down = False
         self._failures: list[str] = []
@@ -61,7 +61,7 @@ class LaunchService:
     def declare(self, argument: object, context: LaunchContext) -> None:
         """Nothing to do: arguments were checked before anything was started."""
 
-    def start(self, request: ProcessRequest, action: object, on_exit: Callable[[], None] | None) -> None:
+    def start(self, request: ProcessRequest, action: object, on_exit: Callable[[int], None] | None) -> None:
         if self._shutting_down:
             return
         process = LaunchedProcess(
@@ -74,7 +74,7 @@ class LaunchService:
         self.log(f"{process.label}: started, pid {process.pid}")
         process.watch()
 
-    def call_when_exited(self, action: object | None, callback: Callable[[], None]) -> None:
+    def call_when_exited(self, action: object | None, callback: Callable[[int], None]) -> None:
         self._exit_handlers.append((action, callback))
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
@@ -133,7 +133,7 @@ class LaunchService:
         callbacks = [on_exit] if on_exit is not None else []
         callbacks += [callback for target, callback in self._exit_handlers if target in (None, action)]
         for callback in callbacks:
-            self._call(callback)
+            self._call(lambda callback=callback: callback(process.exit_code))
 
     def _wait_for_event(self) -> None:
         """Lets the next thing happen: an event, or a timer when its time has come."""
