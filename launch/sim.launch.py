@@ -1,6 +1,7 @@
 """The robot in a simulated factory: control and physics, description, perception, and the cameras that it or somebody wants."""
 
-import os
+import atexit
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -60,7 +61,9 @@ def make_perception(poses, episode, context):
     is_drawn = calibration == "drawn" and poses != "oracle"
     if is_drawn:
         # A calibration takes minutes: in its place the simulation's side writes what one would leave.
-        calibration = str(Path(tempfile.gettempdir(), f"humanoid_launch_{os.getpid()}", "cameras.yaml"))
+        folder = tempfile.mkdtemp(prefix="humanoid_launch_")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        calibration = str(Path(folder, "cameras.yaml"))
     perception = Node(
         package="humanoid_control", executable="perception_node", output="screen",
         parameters=[parameters_of("perception_node"), {
@@ -68,10 +71,17 @@ def make_perception(poses, episode, context):
             "calibration": "" if calibration in ("drawn", "none") else calibration}])
     if not is_drawn:
         return [perception]
+
+    def begin_perception(event, context):
+        """Perception only with the file: without it, nothing would be told where the cameras sit."""
+        if event.returncode == 0:
+            return [perception]
+        return [Shutdown(reason=f"no calibration of the cameras: simulated_calibration ended with exit code {event.returncode}")]
+
     return [ExecuteProcess(
         cmd=[sys.executable, "-m", "perception.simulated_calibration", "--factory", LaunchConfiguration("factory"), "--seed",
              LaunchConfiguration("seed"), "--out", calibration],
-        name="simulated_calibration", output="screen", on_exit=[perception])]
+        name="simulated_calibration", output="screen", on_exit=begin_perception)]
 
 
 def generate_launch_description():

@@ -3,13 +3,20 @@
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from humanoid_control.demo import find_free_domain
+from humanoid_control.installation import share_folder
 from humanoid_control.ros.environment import environment_for_children
+from humanoid_control.ros.launching.actions import load_launch_file
+from humanoid_control.ros.launching.context import LaunchContext
+from humanoid_control.ros.launching.preview import Preview
+from humanoid_control.ros.launching.stand_in import is_launch_ros_installed, stand_in_for_launch
 
 
 def humanoid(*arguments, timeout=60, cwd=None):
@@ -47,6 +54,27 @@ def test_a_rung_that_looks_has_cameras_and_a_calibration(rung):
     tags = "true" if rung == "fiducial" else "false"
     assert all(f"tags:={tags}" in nodes[name] for name in ("control_node", "camera_node"))
     assert "cameras.yaml" in nodes["perception_node"]
+
+
+def test_without_a_calibration_the_launch_ends_with_its_error_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    done = humanoid("launch", "sim", "poses:=tracker", "factory:=no_such")
+    assert done.returncode == 1
+    assert "[simulated_calibration" in done.stdout and "no factory" in done.stdout
+    assert "shutting down: no calibration of the cameras" in done.stdout and "[perception_node" not in done.stdout
+    assert list(tmp_path.glob("humanoid_launch_*")) == []
+
+
+@pytest.mark.skipif(is_launch_ros_installed(), reason="ROS 2's own launch is used here")
+def test_a_calibration_is_written_where_nobody_else_can_have_put_one():
+    folders = []
+    for _ in range(2):
+        preview = Preview()
+        with stand_in_for_launch():
+            load_launch_file(share_folder() / "launch/sim.launch.py").visit(LaunchContext(preview, {"poses": "tracker"}))
+        folders.append(Path(re.search(r'calibration:="(\S+)"', "\n".join(preview.lines))[1]).parent)
+    assert folders[0] != folders[1]
+    assert all(stat.S_IMODE(folder.stat().st_mode) == 0o700 and not list(folder.iterdir()) for folder in folders)
 
 
 @pytest.mark.parametrize(("given", "told"), [("none", 'calibration:=""'), ("mine.yaml", 'calibration:="mine.yaml"')])
