@@ -12,7 +12,7 @@ import pytest
 
 from humanoid_control.demo import find_free_domain
 from humanoid_control.installation import share_folder
-from humanoid_control.ros.environment import environment_for_children
+from humanoid_control.ros.environment import environment_for_children, prepare_environment
 from humanoid_control.ros.launching.actions import load_launch_file
 from humanoid_control.ros.launching.context import LaunchContext
 from humanoid_control.ros.launching.preview import Preview
@@ -67,6 +67,7 @@ def test_without_a_calibration_the_launch_ends_with_its_error_and_leaves_nothing
 
 @pytest.mark.skipif(is_launch_ros_installed(), reason="ROS 2's own launch is used here")
 def test_a_calibration_is_written_where_nobody_else_can_have_put_one():
+    prepare_environment()
     folders = []
     for _ in range(2):
         preview = Preview()
