@@ -69,6 +69,7 @@ class LiveVision:
         self._due_s = -np.inf  # when poses are to be told next, on the robot's clock
         self._first_s = np.inf  # stamp of the first state
         self._reached_s = -np.inf  # stamp up to which states were taken in
+        self._restarts = 0  # how often the robot's clock went back
         self._frames: dict[str, CameraFrame] = {}
         self._arrived: dict[str, float] = {}
         self._cameras: dict[str, CameraModel | str] = {}  # as handed over; text: why its intrinsics are no use
@@ -107,9 +108,11 @@ class LiveVision:
             if self._newest is None:
                 self._first_s = state.stamp_s
             elif state.stamp_s < self._newest[0]:
-                self._first_s = state.stamp_s
-                self._frames.clear()  # of another time
+                self._restarts += 1
+                self._first_s, self._reached_s = state.stamp_s, -np.inf
+                self._frames.clear()  # of another time, as are the following
                 self._arrived.clear()
+                self._untold.clear()
             self._newest = state.stamp_s, self._clock()
             self._states.append((state, estimate))
             self._changed.notify_all()
@@ -184,25 +187,26 @@ class LiveVision:
     def _keep_up(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._states or self._ending.is_set(), WAIT_S)
-            states = list(self._states)
+            states, restarts = list(self._states), self._restarts
             self._states.clear()
         for state, estimate in states:
             self._vision.update(state, estimate)
         if not states:
             return
         with self._changed:
-            self._reached_s = states[-1][0].stamp_s
+            if restarts != self._restarts:
+                return  # these were of another time
+            self._reached_s = reached_s = states[-1][0].stamp_s
             self._changed.notify_all()
-        if self._due_s - self._period_s <= self._reached_s < self._due_s or not self.report().tells:
+        if self._due_s - self._period_s <= reached_s < self._due_s or not self.report().tells:
             return
-        late_s = self._reached_s - self._due_s
-        self._due_s = self._period_s + (self._due_s if 0 <= late_s < self._period_s else self._reached_s)
+        late_s = reached_s - self._due_s
+        self._due_s = self._period_s + (self._due_s if 0 <= late_s < self._period_s else reached_s)
         with self._changed:
-            untold, self._untold = self._untold, []
+            (untold, self._untold), (newest_s, came) = (self._untold, []), self._newest
         poses, now = self._vision.read(), self._clock()
         self._on_poses(poses, self._vision.map_from_odom)
         self._poses = poses
-        newest_s, came = self._newest
         self._latencies.extend(newest_s + (now - came) - stamp_s for stamp_s in untold)
         self._told.append(now)
 
@@ -210,7 +214,7 @@ class LiveVision:
         with self._changed:
             self._changed.wait_for(lambda: self._due_camera() or self._ending.is_set(), WAIT_S)
             name = self._due_camera()
-            frame = self._frames.pop(name) if name else None
+            frame, restarts = self._frames.pop(name) if name else None, self._restarts
             cameras, self._cameras = self._cameras, {}
         for camera, model in cameras.items():
             self._vision.set_camera(camera, None if isinstance(model, str) else model)
@@ -233,6 +237,8 @@ class LiveVision:
             return  # it was refused, and its reason is noted
         self._looking.append(self._clock() - began)
         with self._changed:
+            if restarts != self._restarts:
+                return  # it was of another time
             self._untold.append(frame.stamp_s)
         if self._on_look is not None:
             self._on_look(frame)

@@ -81,7 +81,7 @@ def report(
         complaints["no tags"] = "no tags seen: put them up (a simulation has them with poses:=fiducial)"
     if people:
         complaints["people"] = f"people ({', '.join(people)}) are not seen by this rung: keep the fence closed"
-    if now_s - health.restarted_s < RESTART_S:
+    if 0 <= now_s - health.restarted_s < RESTART_S:
         complaints[f"{health.restarts} restarts"] = "the robot's clock went back, and all began anew"
     if not complaints:
         return VisionReport("ok", f"{rung}: sees", "sees", True)

@@ -32,9 +32,12 @@ class Eyes:
         self.may_look.set()
         self.looking = threading.Event()
         self.seen, self.stamps, self.intrinsics = [], [], {}
+        self.updating, self.held = [], {}  # events that states wait for, by stamp
         self.error = None
 
     def update(self, state, estimate):
+        self.updating.append(state.stamp_s)
+        assert state.stamp_s not in self.held or self.held[state.stamp_s].wait(PATIENCE_S)
         self.stamps.append(state.stamp_s)
 
     def set_camera(self, name, camera):
@@ -264,6 +267,51 @@ def test_after_the_clock_went_back_images_of_the_old_time_are_dropped_and_poses_
     assert ("left", 50.0) not in live.eyes.seen
     live.state(0.04)
     until(lambda: live.told and live.told[-1] == 0.04)
+
+
+def test_after_the_clock_went_back_the_first_image_waits_for_the_states_of_its_time(live):
+    live.eyes.held = {0.0: threading.Event()}
+    live.state(50.0)
+    until(lambda: live.eyes.stamps == [50.0])
+    live.state(0.0)
+    live.frame(0.0)
+    until(lambda: live.eyes.updating == [50.0, 0.0])
+    time.sleep(0.05)
+    assert live.eyes.seen == []  # nobody knows yet where the robot was then
+    live.eyes.held[0.0].set()
+    until(lambda: live.eyes.seen == [("left", 0.0)])
+
+
+def test_a_state_of_the_old_time_that_is_still_taken_in_lets_no_image_of_the_new_one_be_looked_at(live):
+    live.eyes.held = {50.0: threading.Event(), 0.0: threading.Event()}
+    live.state(50.0)
+    until(lambda: live.eyes.updating == [50.0])
+    live.state(0.0)
+    live.frame(0.0)
+    live.eyes.held[50.0].set()
+    until(lambda: live.eyes.updating == [50.0, 0.0])
+    time.sleep(0.05)
+    assert live.eyes.seen == []
+    live.eyes.held[0.0].set()
+    until(lambda: live.eyes.seen == [("left", 0.0)])
+
+
+@pytest.mark.parametrize("when", ["looked at", "being looked at"])
+def test_no_latency_is_that_of_an_image_from_before_the_clock_went_back(live, when):
+    live.state(50.0)
+    until(lambda: live.eyes.stamps)
+    if when == "being looked at":
+        live.eyes.may_look.clear()
+    live.frame(50.0, "right")
+    until(lambda: live.eyes.looking.is_set() or live.eyes.seen)
+    until(lambda: live.eyes.looking.is_set() == (when == "being looked at"))
+    live.state(0.0)
+    live.eyes.may_look.set()
+    live.state(0.02)
+    live.frame(0.01)
+    until(lambda: ("left", 0.01) in live.eyes.seen)
+    until(lambda: live.live.add_state(SimpleNamespace(stamp_s=0.1), None) or "image to poses p50 ms" in live.live.figures())
+    assert float(live.live.figures()["image to poses p50 ms"]) == pytest.approx(90, abs=1)
 
 
 def test_figures_tell_rate_latency_and_what_was_seen(live):

@@ -35,6 +35,10 @@ def test_what_is_wrong_is_told_with_what_helps(changes, level, tells, words):
     assert words in result.message
 
 
+def test_a_restart_to_a_time_that_is_still_to_come_is_no_news():
+    assert judged(restarted_s=50.0).level == "ok"
+
+
 def test_one_camera_lost_is_named_with_its_reason():
     result = judged({"left": CameraHealth(9.9, used=9), "right": CameraHealth(5.0, "frozen: 9 frames in a row are the same", used=3)})
     assert (result.level, result.tells) == ("warn", True)
