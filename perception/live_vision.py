@@ -71,7 +71,7 @@ class LiveVision:
         self._reached_s = -np.inf  # stamp up to which states were taken in
         self._restarts = 0  # how often the robot's clock went back
         self._frames: dict[str, CameraFrame] = {}
-        self._arrived: dict[str, float] = {}
+        self._arrived: dict[str, float] = {}  # when each camera's newest image came, on the robot's clock
         self._cameras: dict[str, CameraModel | str] = {}  # as handed over; text: why its intrinsics are no use
         self._faulty: dict[str, str] = {}  # the looking thread's
         self._looked: dict[str, float] = {}
@@ -123,7 +123,7 @@ class LiveVision:
             if frame.camera in self._frames:
                 self._dropped[frame.camera] += 1
             self._frames[frame.camera] = frame
-            self._arrived[frame.camera] = frame.stamp_s
+            self._arrived[frame.camera] = self._newest[0] if self._newest is not None else frame.stamp_s  # stamps may be wrong
             self._changed.notify_all()
 
     def set_camera(self, name: str, camera: CameraModel | str) -> None:

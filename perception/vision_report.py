@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perception.poses import PoseSet
-from perception.vision import FIDUCIAL, LOST_CAMERA_S, VisionHealth
+from perception.vision import FIDUCIAL, LOST_CAMERA_S, CameraHealth, VisionHealth
 
 START_S = 15.0  # that the rest of a robot is given to start
 RESTART_S = 10.0  # for which it is told that the clock went back
@@ -47,7 +47,7 @@ def report(
         waited_s: since work began.
         stale_s: of silence that is allowed.
         lost_s: without a usable image that a camera is allowed.
-        arrived: stamp of the newest image of each camera that has come, looked at or not.
+        arrived: when the newest image of each camera came, on the robot's clock, whatever became of it.
         people: whom the factory's file tells of, and no camera's rung sees.
         uncalibrated: cameras nobody has calibrated.
         poses: as told last.
@@ -65,7 +65,7 @@ def report(
     lost = health.lost(now_s, lost_s)
     waiting = {name for name in lost if waited_s < START_S and not health.cameras[name].problem
                and not np.isfinite(health.cameras[name].stamp_s)}  # fmt: skip
-    why = {name: _why_lost(health, name, now_s, came=now_s - (arrived or {}).get(name, -np.inf) < lost_s) for name in lost}
+    why = {name: _why_lost(health.cameras[name], now_s, came_s=(arrived or {}).get(name, -np.inf), lost_s=lost_s) for name in lost}
     if len(lost) == len(health.cameras):
         waits = all(name in waiting for name in lost)
         level = "warn" if waits else "error"
@@ -88,13 +88,12 @@ def report(
     return VisionReport("warn", f"{rung}: sees, but {'; '.join(complaints.values())}", ", ".join(complaints), True)
 
 
-def _why_lost(health: VisionHealth, name: str, now_s: float, *, came: bool) -> str:
-    camera = health.cameras[name]
-    if camera.problem:
-        return camera.problem
-    if came:
-        return "images come, but are not looked at in time: free a processor, or look through fewer cameras"
-    return f"no image for {now_s - camera.stamp_s:.1f} s" if np.isfinite(camera.stamp_s) else "no image yet"
+def _why_lost(camera: CameraHealth, now_s: float, *, came_s: float, lost_s: float) -> str:
+    """Why there is no usable image; what was wrong with the last one tells nothing once none come any more."""
+    if now_s - came_s < lost_s:
+        return camera.problem or "images come, but are not looked at in time: free a processor, or look through fewer cameras"
+    last_s = max(came_s, camera.stamp_s)
+    return f"no image for {now_s - last_s:.1f} s" if np.isfinite(last_s) else "no image yet"
 
 
 def _sees_no_tags(health: VisionHealth, poses: PoseSet | None) -> bool:

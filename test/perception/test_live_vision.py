@@ -167,6 +167,22 @@ def test_without_cameras_it_ceases_to_tell_and_says_what_helps(live):
     assert live.told[-1] < 2.0
 
 
+def test_images_whose_stamps_are_wrong_are_told_from_no_images(live):
+    live.state(50.0)
+    live.frame(50.0, "left")
+    until(lambda: live.eyes.seen)
+    live.eyes.error = PerceptionError("no state of the robot for 0.000 s")
+    live.frame(0.0, "right")
+    until(lambda: live.eyes.health.cameras["right"].refused)
+    assert "right is lost (no state of the robot for 0.000 s)" in live.live.report().message
+    live.eyes.error = None
+    live.state(50.9)
+    live.frame(50.5, "left")
+    live.state(51.3)
+    until(lambda: live.eyes.health.cameras["left"].stamp_s == 50.5)
+    assert "right is lost (no image for 1.3 s)" in live.live.report().message
+
+
 def test_without_states_it_ceases_to_tell(live):
     assert "start control_node" in live.live.report().message
     live.state(1.0)

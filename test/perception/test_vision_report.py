@@ -40,9 +40,16 @@ def test_a_restart_to_a_time_that_is_still_to_come_is_no_news():
 
 
 def test_one_camera_lost_is_named_with_its_reason():
-    result = judged({"left": CameraHealth(9.9, used=9), "right": CameraHealth(5.0, "frozen: 9 frames in a row are the same", used=3)})
+    result = judged({"left": CameraHealth(9.9, used=9), "right": CameraHealth(5.0, "frozen: 9 frames in a row are the same", used=3)},
+                    arrived={"right": 9.9})  # fmt: skip
     assert (result.level, result.tells) == ("warn", True)
     assert "right is lost (frozen: 9 frames in a row are the same)" in result.message
+
+
+def test_a_camera_that_was_refused_and_then_unplugged_sends_nothing():
+    black = {**SEES, "right": CameraHealth(5.0, "black: 99% of it", used=3, refused=1)}
+    assert "right is lost (black: 99% of it)" in judged(black, arrived={"right": 9.5}).message
+    assert "right is lost (no image for 4.0 s)" in judged(black, arrived={"right": 6.0}).message
 
 
 def test_a_computer_that_is_too_slow_is_told_from_a_camera_that_sends_nothing():
