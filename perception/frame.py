@@ -47,15 +47,14 @@ class FrameCheck:
         self._last_stamp_s = -np.inf
         self._repeats = 0
 
-    def problem(self, frame: CameraFrame, encoding: str = ENCODING) -> str:
+    def problem(self, frame: CameraFrame) -> str:
         """Returns what is wrong with the newest frame, in a few words; empty if nothing is.
 
         Args:
             frame: the newest; frames are to come in the order of their stamps.
-            encoding: as its message names it.
         """
-        if encoding != ENCODING:
-            return f"encoding {encoding}, not {ENCODING}"
+        if frame.encoding != ENCODING:
+            return f"encoding {frame.encoding}, not {ENCODING}"
         image = frame.rgb
         wanted = (self._model.height, self._model.width, 3)
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != wanted:

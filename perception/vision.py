@@ -248,7 +248,7 @@ class VisionPoses:
             self._states.at(frame.stamp_s)  # before the check, which holds later images against this one's time
         except PerceptionError as error:
             return str(error)
-        return check.problem(frame, frame.encoding)
+        return check.problem(frame)
 
     def _advance(self) -> None:
         at = self._states.newest

@@ -32,7 +32,7 @@ def test_bad_images_are_named(rgb, words):
 
 
 def test_another_encoding_is_named():
-    assert "bgr8" in FrameCheck(MODEL).problem(frame(0.0, picture(0)), "bgr8")
+    assert "encoding bgr8" in FrameCheck(MODEL).problem(CameraFrame("head_camera", 0.0, picture(0), "bgr8"))
 
 
 def test_time_that_goes_back_is_named():

@@ -70,7 +70,7 @@ def image(**changes):
 
 def problem_of(message):
     frame = frame_from_message("head_camera", message)
-    return FrameCheck(MODEL).problem(frame, frame.encoding)
+    return FrameCheck(MODEL).problem(frame)
 
 
 def test_images_survive_the_message():
