@@ -212,7 +212,7 @@ def _report(record: Any, folder: Path, console: Console, *, problem: str, video:
 
 
 def last_error(log: Path, *, node: str = "") -> str:
-    """What a launch's log says went wrong: the first process that died, and its own last word.
+    """What a launch's log says went wrong, without saying that it is an error: the first process that died, and its last word.
 
     Args:
         log: as the runner or `ros2 launch` writes it.
@@ -224,7 +224,8 @@ def last_error(log: Path, *, node: str = "") -> str:
         node = died.removeprefix("[launch] error: ").removeprefix("[ERROR] [").partition(" died")[0].partition("]")[0]
     own = [line for line in lines if node in line and ("error: " in line or "[ERROR]" in line or "Error" in line) and line != died]
     said = [*([died] if died else []), *own[-1:]]
-    return "; ".join(said) or (lines[-1] if lines else "its log is empty")
+    bare = [line.removeprefix("[launch] ").removeprefix("error: ").replace("] error: ", "] ", 1) for line in said or lines[-1:]]
+    return "; ".join(bare) or "its log is empty"
 
 
 def _shown(path: Path) -> str:
