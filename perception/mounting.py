@@ -305,17 +305,3 @@ def rig_from_file(model: RobotModel, cameras: Iterable[str], path: Path | str = 
         if name in estimates:
             rig.set_mounting(name, estimates[name].error, covariance=estimates[name].covariance)
     return rig, tuple(name for name in rig.cameras if name not in estimates)
-
-
-def apply_mounting(rig: CameraRig, path: Path | str) -> tuple[str, ...]:
-    """Gives a rig what a calibration file says; returns the cameras the file says nothing of.
-
-    Raises:
-        ConfigurationError: the file cannot be read, is none, or is of a camera the rig has not.
-    """
-    estimates = load_mounting(path)
-    for name, estimate in estimates.items():
-        if name not in rig.cameras:
-            raise ConfigurationError(f"{path}: cameras.{name}: there is no such camera; there is {', '.join(rig.cameras)}")
-        rig.set_mounting(name, estimate.error, covariance=estimate.covariance)
-    return tuple(name for name in rig.cameras if name not in estimates)

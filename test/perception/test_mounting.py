@@ -7,9 +7,9 @@ from humanoid_control.errors import ConfigurationError
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.transforms import inverse, rotation_of_vector, transform
 from perception.camera_model import CameraModel
-from perception.camera_rig import CameraRig, mounting_transform
+from perception.camera_rig import mounting_transform
 from perception.errors import PerceptionError
-from perception.mounting import TargetView, _residual, apply_mounting, estimate_mounting, load_mounting, save_mounting
+from perception.mounting import MountingEstimate, TargetView, _residual, estimate_mounting, load_mounting, rig_from_file, save_mounting
 
 CAMERA = CameraModel("head_camera", 1280, 720, np.array([[938.0, 0, 639.5], [0, 938.0, 359.5], [0, 0, 1]]))
 CAMERAS = {"head_camera": CAMERA}
@@ -117,12 +117,19 @@ def test_a_rig_takes_the_file_over(tmp_path):
     rng = np.random.default_rng(7)
     found = estimate([view(rng) for _ in range(20)])
     save_mounting(tmp_path / "cameras.yaml", {"head_camera": found})
-    rig = CameraRig(RobotModel.load(), {"head_camera": CAMERA, "left_wrist_camera": CAMERA})
-    assert apply_mounting(rig, tmp_path / "cameras.yaml") == ("left_wrist_camera",)
+    rig, uncalibrated = rig_from_file(RobotModel.load(), ("head_camera", "left_wrist_camera"), tmp_path / "cameras.yaml")
+    assert uncalibrated == ("left_wrist_camera",)
     assert np.array_equal(rig.mounting["head_camera"], found.error)
     assert np.array_equal(rig.mounting_covariance["head_camera"], found.covariance)
-    with pytest.raises(ConfigurationError, match="cameras.head_camera: there is no such camera"):
-        apply_mounting(CameraRig(RobotModel.load(), {"left_wrist_camera": CAMERA}), tmp_path / "cameras.yaml")
+
+
+def test_a_file_may_tell_of_more_cameras_than_are_used_and_none_need_be_given(tmp_path):
+    save_mounting(tmp_path / "cameras.yaml", {"head_camera": MountingEstimate(TRUTH, np.eye(6))})
+    rig, uncalibrated = rig_from_file(RobotModel.load(), ("left_wrist_camera",), tmp_path / "cameras.yaml")
+    assert set(rig.cameras) == set(uncalibrated) == {"left_wrist_camera"}
+    assert rig_from_file(RobotModel.load(), ("head_camera",))[1] == ("head_camera",)
+    with pytest.raises(ConfigurationError, match="has no camera 'tail_camera'"):
+        rig_from_file(RobotModel.load(), ("tail_camera",), tmp_path / "cameras.yaml")
 
 
 @pytest.mark.parametrize(("text", "words"), [
