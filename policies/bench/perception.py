@@ -30,7 +30,7 @@ from humanoid_control.simulation.cameras import CameraRenderer
 from humanoid_control.simulation.image_noise import ImageNoise
 from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW
 from humanoid_control.simulation.simulated_factory import SimulatedFactory
-from humanoid_control.transforms import inverse, transform
+from humanoid_control.transforms import transform
 from humanoid_control.types import BaseEstimate, RobotState
 from perception import detector as detector_module
 from perception.camera_rig import CameraRig
@@ -48,7 +48,7 @@ from perception.simulated_vision import calibrated_rig
 from perception.tag_detector import TagDetector
 from perception.tracking.tote_tracker import ToteTracker
 from perception.training.measure import pose_error
-from perception.true_cameras import camera_models
+from perception.true_cameras import camera_from_map, camera_models
 from perception.vision import FIDUCIAL, TRACKER, VisionPoses
 from policies import runtime
 from policies.registry import make_policy
@@ -174,9 +174,8 @@ class _Recorder:
         data = floor.robot.data
         image = self._renderer.rgb(data, camera, width=WIDTH, height=HEIGHT)
         noisy = self._noise.added_to(image)
-        view = data.camera(camera)
-        camera_from_map = inverse(transform(view.xmat.reshape(3, 3) * (1, -1, -1), view.xpos))
-        truth = {name: camera_from_map @ floor.world.tote_pose(data, name) for name in floor.world.tote_bodies}
+        from_map = camera_from_map(data, camera)
+        truth = {name: from_map @ floor.world.tote_pose(data, name) for name in floor.world.tote_bodies}
         frame = CameraFrame(camera, now, noisy)
         self.recording.views.append((frame, truth))
         return frame
