@@ -35,6 +35,8 @@ FINE_SPACING = 0.02  # m between those of which they are chosen
 NEAREST = 0.15  # m before the camera, nearer than which no point of an edge is used
 SMALLEST_ANGLE = 0.02  # of the sight against an edge's direction: seen end-on it has no side
 FEWEST = 4  # strips in which the edge is in sight, for a surface to be one
+LEAST_SHARE = 0.55  # of the strips in which an edge must be in sight, where the surface was searched for widely: else it is another line
+STARTS = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)], float)  # deviations along x and y from which attempts begin
 LIKELY = 0.5  # that the edge is in a strip, from which the strip counts
 FORGETTING = 3.0  # deviations at which a strip has lost three quarters of its weight
 UNKNOWN = np.array([1.0, 1.0, 1.0, 1.0])  # m, m, m, rad: deviations of what the strips say nothing of
@@ -192,7 +194,7 @@ class EdgeFinder:
         self._factor, self._floor = deviation_factor, deviation_floor
 
     def look(self, frame: CameraFrame, camera: CameraModel, edges: list[Edge], expected_pose: np.ndarray, *, name: str,
-             prior: np.ndarray) -> SurfaceSighting | None:  # fmt: skip
+             prior: np.ndarray, attempt: int = 0) -> SurfaceSighting | None:  # fmt: skip
         """Returns where a surface is in an image, or None if not enough of its edges is in sight.
 
         Args:
@@ -202,13 +204,20 @@ class EdgeFinder:
             expected_pose: (4, 4) camera_from_surface.
             name: of the surface.
             prior: (4,) deviations (m, m, m, rad) of the expected pose along its x, y, z and heading.
+            attempt: how often it was looked for in vain; where it may be anywhere, each attempt begins elsewhere.
 
         Raises:
             PerceptionError: the network fails.
         """
         pose, information = expected_pose, np.zeros((4, 4))
         expected = expected_points(edges, pose, camera, margin=2.0)
-        for turn, reach in enumerate(self._reaches(expected, pose, camera, prior)):
+        reaches = self._reaches(expected, pose, camera, prior)
+        is_wide = reaches[0] >= COARSE_REACH
+        start = STARTS[attempt % len(STARTS)]
+        if is_wide and start.any():
+            pose = pose @ transform(np.eye(3), np.append(start * prior[:2], 0.0))
+            expected = expected_points(edges, pose, camera, margin=2.0)
+        for turn, reach in enumerate(reaches):
             if turn:
                 expected = expected_points(edges, pose, camera, margin=2.0)
             if reach >= COARSE_REACH and len(expected.points) >= 3 * FEWEST:
@@ -217,7 +226,7 @@ class EdgeFinder:
                 return None
             offsets, deviations, likely = self.read(cut_strips(frame.rgb, expected, reach), reach)
             keep = likely > LIKELY
-            if keep.sum() < FEWEST:
+            if keep.sum() < (max(FEWEST, LEAST_SHARE * len(keep)) if is_wide and reach == reaches[-1] else FEWEST):
                 return None
             rows = rows_of(expected, pose, camera)[keep]
             # The expectation holds the fit together, but is no part of what was seen.

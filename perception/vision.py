@@ -125,6 +125,7 @@ class VisionPoses:
         self._finder = EdgeFinder(models) if rung != FIDUCIAL else None
         self._edges = {surface_name(station.name, shelf): surface_edges(station, shelf)
                        for station in factory.stations for shelf in range(len(station.surfaces))}  # fmt: skip
+        self._attempts = dict.fromkeys(self._edges, 0)  # how often each surface was looked for in vain; only looking changes it
         self._checks = {name: FrameCheck(camera) for name, camera in rig.cameras.items() if camera is not None}
         self._localiser = Localiser(factory, rig)
         self._tracker = ToteTracker(factory, rig)
@@ -312,7 +313,8 @@ class VisionPoses:
             heading = float(rotation[:, 2] @ pose.covariance[3:, 3:] @ rotation[:, 2])
             prior = np.sqrt(np.append(np.diag(along), heading))
             seen = self._finder.look(frame, self._rig.cameras[frame.camera], self._edges[name], camera_from_surface, name=name,
-                                     prior=prior)  # fmt: skip
+                                     prior=prior, attempt=self._attempts[name])  # fmt: skip
+            self._attempts[name] = 0 if seen is not None else self._attempts[name] + 1
             if seen is not None:
                 return [seen]
         return []

@@ -7,8 +7,10 @@ import pytest
 
 from humanoid_control.mission.factory import Conveyor, Rack, Table
 from humanoid_control.transforms import rotation_x, rotation_z, transform
+from perception import edges as edges_module
 from perception.camera_model import CameraModel
-from perception.edges import BINS, ACROSS, _fit, cut_strips, expected_points, rows_of, surface_edges
+from perception.edges import ACROSS, BINS, EdgeFinder, _fit, cut_strips, expected_points, rows_of, surface_edges
+from perception.frame import CameraFrame
 
 CAMERA = CameraModel("head_camera", 640, 360, np.array([[460.0, 0, 319.5], [0, 460.0, 179.5], [0, 0, 1.0]]))
 STATIONS = (
@@ -79,3 +81,38 @@ def test_strip_shows_the_edge_where_it_is():
     for strip in strips[:, :, ACROSS // 2, 0].astype(float):
         assert abs(np.argmin(np.diff(strip)) - (BINS / 2 - 1)) <= 6
         assert strip[:6].mean() > 190 and strip[-6:].mean() < 10
+
+
+def searched(monkeypatch, share, prior, attempt=0):
+    """Looks for a surface where in a share of the strips an edge is in sight; the sighting, and where strips were cut first."""
+    finder, cut = EdgeFinder(), []
+
+    def read(strips, reach):
+        count = len(strips)
+        return np.zeros(count), np.full(count, 0.5), np.where(np.arange(count) < share * count, 0.9, 0.1)
+
+    def blank(rgb, expected, reach):
+        cut.append(expected.pixels)
+        return np.zeros((len(expected.points), BINS, ACROSS, 3), np.uint8)
+
+    monkeypatch.setattr(finder, "read", read)
+    monkeypatch.setattr(edges_module, "cut_strips", blank)
+    pose = view()
+    frame = CameraFrame("head_camera", 0.0, np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8))
+    return finder.look(frame, CAMERA, surface_edges(STATIONS[0], 0), pose, name="s/0", prior=prior, attempt=attempt), cut[0]
+
+
+WIDE, NARROW = np.array([0.1, 0.1, 0.03, 0.1]), np.array([0.003, 0.003, 0.003, 0.005])
+
+
+def test_where_a_surface_may_be_anywhere_few_strips_are_another_line(monkeypatch):
+    assert searched(monkeypatch, 0.35, WIDE)[0] is None
+    assert searched(monkeypatch, 0.80, WIDE)[0] is not None
+    assert searched(monkeypatch, 0.35, NARROW)[0] is not None  # hands and totes may hide the rest
+
+
+def test_each_attempt_at_a_surface_that_may_be_anywhere_begins_elsewhere(monkeypatch):
+    first = [searched(monkeypatch, 0.8, WIDE, attempt)[1] for attempt in range(5)]
+    assert len({tuple(np.round(pixels.mean(axis=0), 1)) for pixels in first}) == 5
+    again = [searched(monkeypatch, 0.8, NARROW, attempt)[1] for attempt in range(2)]
+    np.testing.assert_array_equal(*again)
