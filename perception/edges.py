@@ -226,7 +226,7 @@ class EdgeFinder:
                 return None
             offsets, deviations, likely = self.read(cut_strips(frame.rgb, expected, reach), reach)
             keep = likely > LIKELY
-            if keep.sum() < (max(FEWEST, LEAST_SHARE * len(keep)) if is_wide and reach == reaches[-1] else FEWEST):
+            if keep.sum() < FEWEST or (is_wide and reach == reaches[-1] and not _is_plain(keep, expected.edge)):
                 return None
             rows = rows_of(expected, pose, camera)[keep]
             # The expectation holds the fit together, but is no part of what was seen.
@@ -263,6 +263,12 @@ class EdgeFinder:
         offsets = places @ rows
         variances = np.maximum(places @ rows**2 - offsets**2, 0.0)
         return offsets, np.sqrt(self._factor**2 * variances + (self._floor * self._factor) ** 2), likely
+
+
+def _is_plain(in_sight: np.ndarray, edge: np.ndarray) -> bool:
+    """Whether enough of all strips (N,), and of those across the front edge, show an edge."""
+    front = in_sight[edge == 0]
+    return in_sight.mean() >= LEAST_SHARE and (len(front) < FEWEST or front.mean() >= LEAST_SHARE)
 
 
 def _fit(rows: np.ndarray, offsets: np.ndarray, deviations: np.ndarray, prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from perception.errors import PerceptionError
 from perception.landmarks import SurfaceSighting, map_surfaces
 from perception.poses import ObjectPose
 from perception.tracking import odometry_drift
+from perception.tracking.expected_place import expected_place
 from perception.tracking.shared_error_filter import Measurement, SharedErrorFilter, similarity
 from perception.tracking.sighting import point_by_mounting, yaw_by_mounting
 from perception.tracking.tote_track import ToteTrack
@@ -29,7 +30,8 @@ HEIGHT_DEVIATION = 0.035  # m of a surface's height in the file
 STATION_DEVIATION = np.array([3e-3, 3e-3, 1e-3, 5e-3])  # m, m, m, rad: how exactly stations stand where the file has them
 BASE_HEIGHT_DEVIATION = 1.5e-3  # m: what the base's own height in `odom` errs from one moment to another
 STANDING_NOISE = np.array([2e-4, 2e-4, 3e-4]) ** 2  # m^2/s and rad^2/s
-GATE, HEIGHT_GATE = 18.5, 10.8  # squared Mahalanobis distance: 99.9% of chi-squared with 4 and 1 degrees of freedom
+GATE, PLACE_GATE, HEIGHT_GATE = 18.5, 16.3, 10.8  # squared Mahalanobis distance: 99.9% of chi-squared with 4, 3 and 1 freedoms
+FIRST_SIGHTINGS = 2  # of a tote, after which it tells about where the map is
 DOUBT, HEIGHT_DOUBT = np.array([0.02, 0.02, 0.015]) ** 2, 0.015**2  # what a refused surface adds
 VIEW_ANGLE, VIEW_RATIO = 0.15, 0.15  # rad around a landmark and relative change of distance that make another view
 SHORTEST_STEP_S = 0.018  # between two predictions
@@ -75,6 +77,7 @@ class Localiser:
         self._views: dict[tuple[str, str], np.ndarray] = {}  # by camera and surface
         self._seen_s = dict.fromkeys(self._surfaces, -np.inf)
         self._taken = self._refused = 0
+        self._untouched = {tote.name for tote in self._factory.totes}  # that stand where the file has them, and have not told yet
 
     @property
     def health(self) -> LocalisationHealth:
@@ -171,15 +174,20 @@ class Localiser:
             self._taken += 1
 
     def take_totes(self, tracks: Iterable[ToteTrack]) -> None:
-        """Learns surfaces' heights from the totes that stand on them.
+        """Learns surfaces' heights from the totes that stand on them, and at first sight roughly where the map is.
 
         Args:
             tracks: of the tracker, in the same `odom`.
         """
         map_from_odom = inverse(self.odom_from_map)
         for track in tracks:
+            if track.held:
+                self._untouched.discard(track.name)
             if not track.is_seen or track.held:
                 continue
+            if track.name in self._untouched and track.sightings >= FIRST_SIGHTINGS:
+                self._untouched.discard(track.name)
+                self._correct_by_place(track)
             place = (map_from_odom @ track.pose)[:3, 3]
             below = [name for name, surface in self._surfaces.items() if self._is_over(surface, place)
                      and abs(track.position[2] - self._begun.mean[self._rows[name]]) < ON_SURFACE]  # fmt: skip
@@ -236,6 +244,21 @@ class Localiser:
         """Which of a camera's shared errors are those of one surface."""
         first = 6 + 4 * (self._rows[name] - PLANE.stop)
         return slice(first, first + 4)
+
+    def _correct_by_place(self, track: ToteTrack) -> None:
+        """A tote that nobody moved stands within centimetres of where the file has it: of two lines, that tells which is the edge."""
+        expected, spread = expected_place(self._factory, track.name, self.odom_from_map)
+        innovation = track.filter.mean - expected
+        innovation[3] -= np.pi * np.round(innovation[3] / np.pi)
+        arm = expected[:2] - self._begun.mean[:2]
+        by_state = np.zeros((3, len(self._begun.mean)))
+        by_state[0, 0] = by_state[1, 1] = by_state[2, 2] = 1.0
+        by_state[:2, 2] = -arm[1], arm[0]
+        rows = [0, 1, 3]
+        measurement = Measurement(f"place/{track.name}", innovation[rows], by_state, (spread + track.filter.covariance)[np.ix_(rows, rows)],
+                                  np.zeros((3, 1)), np.eye(1), np.ones(1))  # fmt: skip
+        if self._begun.distance(measurement)[0] < PLACE_GATE:
+            self._begun.correct(measurement)
 
     def _correct_height(self, name: str, source: str, height: float, variance: float) -> None:
         by_state = np.zeros((1, len(self._begun.mean)))

@@ -20,6 +20,7 @@ from perception.camera_rig import CameraRig, RobotSnapshot, StateBuffer
 from perception.errors import PerceptionError
 from perception.poses import ObjectPose
 from perception.tracking import hands, odometry_drift
+from perception.tracking.expected_place import expected_place
 from perception.tracking.sighting import ToteMeasurement, ToteSighting, measure
 from perception.tracking.shared_error_filter import SharedErrorFilter
 from perception.tracking.tote_track import GATE, ToteTrack
@@ -30,7 +31,6 @@ NEAR_HANDS_NOISE = np.array([8e-3, 8e-3, 3e-3, 0.02]) ** 2
 CHANGE_OF_HANDS = np.array([4e-3, 4e-3, 4e-3, 0.01]) ** 2  # m^2, rad^2, when it is gripped and when it is let go
 BELT_SHARE = 0.3  # of a belt's way, how far off a tote on it may be
 BELT_HEIGHT = 0.08  # m from a belt to a tote that stands on it, at most
-PLACE_SHARE, PLACE_DEVIATION = 0.6, np.array([0.04, 0.04, 0.04, 0.12])  # of the file's spread, and besides it
 DOUBT = np.array([8e-3, 8e-3, 6e-3, 0.02]) ** 2  # what a contradiction adds
 DOUBT_DISTANCE = 0.5  # m, farther from which a sighting contradicts no track
 CLEAR_MARGIN = 6.0  # by which a sighting must fit a tote that was never seen better than any other
@@ -92,25 +92,15 @@ class ToteTracker:
             odom_from_map: (4, 4), as localisation has it.
             covariance: (3, 3) of its x, y (m) and yaw (rad), in `odom`.
         """
-        spread = np.array(self._factory.randomise.tote_pose or (0.0, 0.0, 0.0))
         for tote in self._factory.totes:
             track = self.tracks.get(tote.name)
             if track is not None and (track.is_seen or track.held):
                 continue
-            x, y, z, yaw = self._factory.tote_pose(tote.name)
-            pose = odom_from_map @ planar(x, y, yaw, z)
-            station = self._factory.tote_station(tote.name)
-            along = planar(0.0, 0.0, yaw_of(odom_from_map) + station.yaw)[:2, :2]
-            deviation = PLACE_DEVIATION.copy()
-            deviation[:2] += PLACE_SHARE * spread[:2]
-            deviation[3] += PLACE_SHARE * spread[2]
-            variance = np.diag(deviation**2)
-            variance[:2, :2] = along @ variance[:2, :2] @ along.T
-            arm = pose[:2, 3] - odom_from_map[:2, 3]
+            mean, variance = expected_place(self._factory, tote.name, odom_from_map)
+            arm = mean[:2] - odom_from_map[:2, 3]
             jacobian = np.zeros((4, 3))
             jacobian[0], jacobian[1], jacobian[3] = (1, 0, -arm[1]), (0, 1, arm[0]), (0, 0, 1)
             variance += jacobian @ covariance @ jacobian.T
-            mean = np.append(pose[:3, 3], yaw_of(pose))
             looks_in_vain = track.looks_in_vain if track is not None else 0
             self.tracks[tote.name] = ToteTrack(tote.name, tote.carrier, SharedErrorFilter(mean, variance),
                                                looks_in_vain=looks_in_vain)  # fmt: skip

@@ -218,6 +218,35 @@ def test_one_edge_tells_how_high_a_surface_is_as_far_as_its_distance_is_known():
     assert height_of(unsure, "infeed/0")[1] > 1.5 * deviation
 
 
+def seen_tote(floor, *, off=0.0):
+    """A track of a tote as it stands on the floor, `off` m along the map's x from where the file has it."""
+    tote = floor.factory.totes[0]
+    x, y, z, yaw = floor.factory.tote_pose(tote.name)
+    pose = floor.odom_from_map @ planar(x + off, y, yaw, z + RAISED)
+    mean = np.append(pose[:3, 3], yaw_of(pose))
+    return ToteTrack(tote.name, tote.carrier, SharedErrorFilter(mean, np.eye(4) * 0.003**2), sightings=5)
+
+
+def test_a_tote_that_nobody_moved_tells_roughly_where_the_map_is():
+    floor = Floor(off=(0.15, 0.1, 0.1))
+    before = np.sqrt(np.trace(floor.localiser.covariance[:2, :2]))
+    for _ in range(20):  # it tells once, however often it is seen
+        floor.localiser.take_totes([seen_tote(floor)])
+    error, normalised = floor.error()
+    assert normalised < CHI2_3_P99
+    assert 0.03 < np.sqrt(np.trace(floor.localiser.covariance[:2, :2])) < before
+
+
+def test_a_tote_far_from_its_place_or_carried_once_tells_nothing_of_the_map():
+    for carried in (False, True):
+        floor = located()
+        before = floor.localiser.odom_from_map
+        if carried:
+            floor.localiser.take_totes([replace(seen_tote(floor), held=True)])
+        floor.localiser.take_totes([seen_tote(floor, off=0.05 if carried else 1.0)])
+        np.testing.assert_allclose(floor.localiser.odom_from_map[:2], before[:2], atol=3e-3)
+
+
 # --- heights ------------------------------------------------------------------------------------------------------
 
 
