@@ -89,8 +89,11 @@ def report(
 
 
 def _why_lost(camera: CameraHealth, now_s: float, *, came_s: float, lost_s: float) -> str:
-    """Why there is no usable image; what was wrong with the last one tells nothing once none come any more."""
-    if now_s - came_s < lost_s:
+    """Why there is no usable image; what was wrong with the last one tells nothing once none come any more.
+
+    The last one came later than it was taken; so that silence is told as silence at once, none for half the time is enough.
+    """
+    if now_s - came_s < 0.5 * lost_s:
         return camera.problem or "images come, but are not looked at in time: free a processor, or look through fewer cameras"
     last_s = max(came_s, camera.stamp_s)
     return f"no image for {now_s - last_s:.1f} s" if np.isfinite(last_s) else "no image yet"

@@ -48,7 +48,7 @@ def test_one_camera_lost_is_named_with_its_reason():
 
 def test_a_camera_that_was_refused_and_then_unplugged_sends_nothing():
     black = {**SEES, "right": CameraHealth(5.0, "black: 99% of it", used=3, refused=1)}
-    assert "right is lost (black: 99% of it)" in judged(black, arrived={"right": 9.5}).message
+    assert "right is lost (black: 99% of it)" in judged(black, arrived={"right": 9.8}).message
     assert "right is lost (no image for 4.0 s)" in judged(black, arrived={"right": 6.0}).message
 
 
