@@ -95,6 +95,7 @@ class Graph:
         """Ends all nodes; each has to end well unless it was killed or had ended before."""
         running = {name: process for name, process in self.processes.items() if process.poll() is None}
         for process in running.values():
+            process.send_signal(signal.SIGCONT)  # a test that failed may have left it stopped
             process.send_signal(signal.SIGINT)
         codes = {}
         for name, process in running.items():
