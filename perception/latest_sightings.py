@@ -11,7 +11,7 @@ from humanoid_control.transforms import inverse
 from perception.camera_rig import CameraRig, RobotSnapshot
 from perception.poses import ObjectPose
 from perception.tracking import odometry_drift
-from perception.tracking.sighting import ToteSighting, point_by_mounting
+from perception.tracking.sighting import ToteSighting, pose_covariance
 from perception.tracking.tote_track import ToteTrack
 
 STANDING_NOISE = np.array([3e-4, 3e-4, 3e-4, 5e-4]) ** 2  # m^2/s and rad^2/s
@@ -68,11 +68,8 @@ class LatestSightings:
             if name not in free or near.get(name, np.inf) > FARTHEST:
                 continue
             del free[name]
-            turn = np.kron(np.eye(2), odom_from_camera[:3, :3])
-            by_mounting = np.vstack([point_by_mounting(odom_from_camera, pose[:3, 3]),
-                                     np.hstack([np.zeros((3, 3)), odom_from_camera[:3, :3]])])  # fmt: skip
-            by_camera = by_mounting @ self._rig.mounting_covariance[sighting.camera] @ by_mounting.T
-            self._seen[name] = sighting.stamp_s, pose, turn @ sighting.covariance @ turn.T + by_camera
+            covariance = pose_covariance(sighting, odom_from_camera, self._rig.mounting_covariance[sighting.camera])
+            self._seen[name] = sighting.stamp_s, pose, covariance
 
     def poses(self, at: RobotSnapshot) -> dict[str, ObjectPose]:
         """The totes seen so far, in `base_link` at the time of a state of the robot."""

@@ -1,4 +1,4 @@
-"""Which tote each sighting of one image is of, and what a sighting is worth in `base_link`."""
+"""Which tote each sighting of one image is of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perception.tracking.sighting import ToteSighting, point_by_mounting
+from perception.tracking.sighting import ToteSighting
 from perception.training.measure import match_distance
 
 
@@ -56,18 +56,3 @@ def _match(told: dict[str, int], near: Sequence[tuple[int, str]]) -> None:
     for index, name in near:
         if name not in told and index not in told.values():
             told[name] = index
-
-
-def covariance_in_base(sighting: ToteSighting, base_from_camera: np.ndarray, mounting_covariance: np.ndarray) -> np.ndarray:
-    """(6, 6) of a sighting's translation (m) and rotation vector (rad) in `base_link`: the image's error and the mounting's.
-
-    Args:
-        sighting: of one image.
-        base_from_camera: (4, 4), as calibrated.
-        mounting_covariance: (6, 6) of the camera's mounting error, as `CameraRig` has it.
-    """
-    rotation = base_from_camera[:3, :3]
-    turn = np.kron(np.eye(2), rotation)
-    point = (base_from_camera @ sighting.camera_from_tote)[:3, 3]
-    by_mounting = np.vstack([point_by_mounting(base_from_camera, point), np.hstack([np.zeros((3, 3)), rotation])])
-    return turn @ sighting.covariance @ turn.T + by_mounting @ mounting_covariance @ by_mounting.T

@@ -88,6 +88,21 @@ def yaw_by_mounting(odom_from_camera: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros(3), odom_from_camera[2, :3]])
 
 
+def pose_covariance(sighting: ToteSighting, frame_from_camera: np.ndarray, mounting_covariance: np.ndarray) -> np.ndarray:
+    """Returns (6, 6) of a sighting's translation (m) and rotation vector (rad) in any frame: the image's error and the mounting's.
+
+    Args:
+        sighting: of one image.
+        frame_from_camera: (4, 4), as calibrated.
+        mounting_covariance: (6, 6) of the camera's mounting error, as `CameraRig` has it.
+    """
+    rotation = frame_from_camera[:3, :3]
+    turn = np.kron(np.eye(2), rotation)
+    point = (frame_from_camera @ sighting.camera_from_tote)[:3, 3]
+    by_mounting = np.vstack([point_by_mounting(frame_from_camera, point), np.hstack([np.zeros((3, 3)), rotation])])
+    return turn @ sighting.covariance @ turn.T + by_mounting @ mounting_covariance @ by_mounting.T
+
+
 def measure(sighting: ToteSighting, rig: CameraRig, at: RobotSnapshot, *, moved: np.ndarray | None = None) -> ToteMeasurement:
     """Returns what a sighting says in `odom`.
 

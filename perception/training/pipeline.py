@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -218,9 +218,3 @@ def is_calibrated(folder: Path) -> bool:
     except PerceptionError:
         return False  # of other networks: it is fitted anew
     return True
-
-
-def plan_text(plan: TrainingPlan) -> str:
-    """The plan, for a log."""
-    values = asdict(plan)
-    return ", ".join(f"{field.name} {values[field.name]}" for field in fields(plan))

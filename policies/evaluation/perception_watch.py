@@ -16,14 +16,14 @@ from humanoid_control.transforms import inverse
 from perception.camera_rig import CameraRig, StateBuffer
 from perception.evaluation.comparison import PoseComparison, compare
 from perception.evaluation.gallery import draw_case
-from perception.evaluation.matching import covariance_in_base, match_sightings
+from perception.evaluation.matching import match_sightings
 from perception.evaluation.truth import TrueTotes, TrueView
 from perception.frame import CameraFrame
 from perception.keypoints import tote_corners
 from perception.oracle import OraclePoses
 from perception.simulated_cameras import LATENCY_S, SimulatedCameras
 from perception.simulated_vision import calibrated_rig
-from perception.tracking.sighting import ToteSighting
+from perception.tracking.sighting import ToteSighting, pose_covariance
 from perception.training.measure import CLEAR_SHARE, FAIR_SHARE
 from perception.vision import DETECTOR, FIDUCIAL, POSE_CAMERAS, VisionPoses
 from policies.bench.gaze import GazeWatch
@@ -201,7 +201,7 @@ class PerceptionWatch:
         return told, [self._from_sighting(shown[index], base_from_camera, "") for index in matches.false]
 
     def _from_sighting(self, sighting: ToteSighting, base_from_camera: np.ndarray, name: str) -> _Estimate:
-        covariance = covariance_in_base(sighting, base_from_camera, self._rig.mounting_covariance[sighting.camera])
+        covariance = pose_covariance(sighting, base_from_camera, self._rig.mounting_covariance[sighting.camera])
         return _Estimate(name, sighting.kind, base_from_camera @ sighting.camera_from_tote, covariance, sighting.stamp_s)
 
     def _of_nothing(self, told: list[_Estimate], stamp_s: float) -> list[_Estimate]:

@@ -6,8 +6,8 @@ import pytest
 from humanoid_control.transforms import planar, rotation_of_vector, transform
 from perception.camera_rig import mounting_transform
 from perception.evaluation.comparison import CHI2_90, compare
-from perception.evaluation.matching import covariance_in_base, match_sightings
-from perception.tracking.sighting import ToteSighting
+from perception.evaluation.matching import match_sightings
+from perception.tracking.sighting import ToteSighting, pose_covariance
 
 AHEAD = {"near": planar(0.0, 0.0, 0.0, 1.0), "behind": planar(0.0, 0.0, 0.0, 1.35)}  # z is the line of sight
 
@@ -61,6 +61,6 @@ def test_truths_lie_in_the_region_of_a_sighting_through_a_camera_that_sits_a_lit
         error = rng.multivariate_normal(np.zeros(6), seen_covariance)
         pose = transform(rotation_of_vector(error[3:]) @ pose[:3, :3], pose[:3, 3] + error[:3])
         seen = sighting(pose, covariance=seen_covariance)
-        covariance = covariance_in_base(seen, believed, mounting_covariance)
+        covariance = pose_covariance(seen, believed, mounting_covariance)
         inside.append(compare(believed @ pose, covariance, base_from_tote).nees <= CHI2_90)
     assert np.mean(inside) == pytest.approx(0.90, abs=0.025)
