@@ -1,8 +1,8 @@
 """What in an image is worth looking at, so that all cameras together fit a share of one core.
 
-Totes that are tracked are looked at where they should be, with one crop each, and not in every image. The whole image is searched now and then,
-sooner where a tote that was never seen may be in view. Surfaces are looked for one an image, that one first which has
-waited longest for how near it is.
+Totes that are tracked are looked at where they should be, with one crop each, and not in every image. The whole image is
+searched now and then, sooner where a tote that was never seen may be in view. Surfaces are looked for one an image, that
+one first which has waited longest for how near it is.
 """
 
 from __future__ import annotations
@@ -57,10 +57,6 @@ class Attention:
     """Shares out what can be looked at."""
 
     def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Begins anew: nothing was looked at yet."""
         self._searched_s: dict[str, float] = defaultdict(lambda: -np.inf)  # by camera
         self._looked_s: dict[tuple[str, str], float] = defaultdict(lambda: -np.inf)  # by camera, and tote or surface
 
@@ -120,7 +116,7 @@ class Attention:
         return [(name, pose) for _, name, pose in waiting]
 
     def looked_for(self, camera: str, surface: str, stamp_s: float) -> None:
-        """Notes that a surface was looked for, or is not in view."""
+        """Notes that a surface is looked for now."""
         self._looked_s[camera, surface] = stamp_s
 
     def _searches(self, camera: str, stamp_s: float, eager: bool) -> bool:

@@ -10,7 +10,6 @@ Looking may be done in another thread than the rest: it takes long, and holds up
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,13 +69,11 @@ class VisionHealth:
 
     Attributes:
         cameras: by name.
-        seconds: of computing that the newest image took.
         restarts: how often everything began anew, because the robot's clock went back.
         restarted_s: to what time it did the last time; -inf: never.
     """
 
     cameras: dict[str, CameraHealth] = field(default_factory=dict)
-    seconds: float = 0.0
     restarts: int = 0
     restarted_s: float = -np.inf
 
@@ -130,10 +127,9 @@ class VisionPoses:
         self._localiser = Localiser(factory, rig)
         self._tracker = ToteTracker(factory, rig)
         self._latest = LatestSightings(factory, rig) if rung == DETECTOR else None
-        self._attention = Attention()
+        self._attention = Attention()  # another one each time that all begins anew
         self._states = StateBuffer()
         self._lock = threading.RLock()  # of all that updating, reading and what was seen change
-        self._life = 0  # counts how often it began anew
         self.health = VisionHealth({name: CameraHealth() for name in rig.cameras})
         self.sightings: tuple[ToteSighting, ...] = ()
 
@@ -163,11 +159,10 @@ class VisionPoses:
     def forget(self) -> None:
         """Begins anew: where `odom` is and all that was seen counts no more."""
         with self._lock:
-            self._life += 1
             self._states.clear()
             self._localiser.forget()
             self._tracker.forget()
-            self._attention.forget()
+            self._attention = Attention()
             if self._latest is not None:
                 self._latest.forget()
             for check in self._checks.values():
@@ -194,16 +189,14 @@ class VisionPoses:
         for frame in sorted(frames, key=lambda one: one.stamp_s):
             with self._lock:
                 health = self.health.cameras.setdefault(frame.camera, CameraHealth())
-                problem, life = self._problem_of(frame), self._life
+                problem, attention = self._problem_of(frame), self._attention
                 if problem:
                     self.health.refuse(frame.camera, problem)
                     continue
                 health.problem, at = "", self._states.at(frame.stamp_s)
-            began = time.perf_counter()
-            self._look(frame, at, life)
-            self.health.seconds = time.perf_counter() - began
+            self._look(frame, at, attention)
             with self._lock:
-                if life == self._life:
+                if attention is self._attention:  # else all was forgotten meanwhile
                     health.stamp_s = frame.stamp_s
                 health.used += 1
 
@@ -259,18 +252,18 @@ class VisionPoses:
         if self._latest is not None:
             self._latest.advance(at)
 
-    def _look(self, frame: CameraFrame, at: RobotSnapshot, life: int) -> None:
+    def _look(self, frame: CameraFrame, at: RobotSnapshot, attention: Attention) -> None:
         looked_for: tuple[str, ...] = ()
         if self._tags is not None:
             seen = self._tags.look([frame], self._states)
             surfaces = [SurfaceSighting.from_tags(one) for one in seen]
             totes = [ToteSighting.from_tags(one, self._factory) for one in seen]
         else:
-            found, looked_for, searched = self._find_totes(frame, at, life)
+            found, looked_for, searched = self._find_totes(frame, at, attention)
             totes = [ToteSighting.from_detection(one) for one in found]
-            surfaces = [] if searched else self._find_surfaces(frame, at, life)  # an image that is searched takes long enough
+            surfaces = [] if searched else self._find_surfaces(frame, at, attention)  # an image that is searched takes long enough
         with self._lock:
-            if life != self._life:  # all was forgotten while it looked: what it saw is of another time
+            if attention is not self._attention:  # all was forgotten while it looked: what it saw is of another time
                 return
             self._localiser.take([one for one in surfaces if one is not None], self._states)
             self._tracker.expect(self._localiser.odom_from_map, self._localiser.covariance)
@@ -281,32 +274,28 @@ class VisionPoses:
                 self._latest.take(known, at, self._tracker.tracks)
             self._localiser.take_totes(self._tracker.tracks.values())
 
-    def _find_totes(self, frame: CameraFrame, at: RobotSnapshot, life: int) -> tuple[list[Detection], tuple[str, ...], bool]:
+    def _find_totes(
+        self, frame: CameraFrame, at: RobotSnapshot, attention: Attention
+    ) -> tuple[list[Detection], tuple[str, ...], bool]:
         """The totes seen, the names of those that would have been, were they where they should be and not hidden, and whether
         other things are left for images to come."""
         camera = self._rig.cameras[frame.camera]
         up = self._rig.up_in_camera(frame.camera, at.joint_positions, at.odom_from_base)
         odom_from_camera = at.odom_from_base @ self._rig.base_from_camera(frame.camera, at.joint_positions)
         with self._lock:
-            if life != self._life:
-                return [], (), True
-            look = self._attention.totes(camera, frame.stamp_s, odom_from_camera, self._tracker.predicted(at))
+            look = attention.totes(camera, frame.stamp_s, odom_from_camera, self._tracker.predicted(at))
         if self._latest is not None:  # each image by itself
             return self._detector.detect(frame, camera, up), look.in_view, False
         found = self._detector.look(frame, camera, look.boxes, up, search=look.search, known=look.passed_over)
         return found, look.looked_at + (look.searched_for if look.search else ()), look.search
 
-    def _find_surfaces(self, frame: CameraFrame, at: RobotSnapshot, life: int) -> list[SurfaceSighting]:
+    def _find_surfaces(self, frame: CameraFrame, at: RobotSnapshot, attention: Attention) -> list[SurfaceSighting]:
         """Looks for surfaces near by where they should be, until one was seen."""
         camera_from_base = inverse(self._rig.base_from_camera(frame.camera, at.joint_positions))
         with self._lock:
-            if life != self._life:
-                return []
             surfaces = self._localiser.surfaces(at)
-            near = self._attention.surfaces(frame.camera, frame.stamp_s, camera_from_base, surfaces)[:MOST_SURFACES]
-            for name, _ in near:
-                self._attention.looked_for(frame.camera, name, frame.stamp_s)
-        for name, camera_from_surface in near:
+        for name, camera_from_surface in attention.surfaces(frame.camera, frame.stamp_s, camera_from_base, surfaces)[:MOST_SURFACES]:
+            attention.looked_for(frame.camera, name, frame.stamp_s)
             pose = surfaces[name]
             rotation = pose.base_from_object[:3, :3]
             along = rotation.T @ pose.covariance[:3, :3] @ rotation

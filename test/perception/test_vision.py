@@ -82,6 +82,37 @@ def test_after_the_clock_went_back_everything_begins_anew(vision):
     assert vision.health.cameras[CAMERA].problem == ""
 
 
+def test_all_surfaces_near_by_are_looked_for_though_the_nearest_is_always_seen(monkeypatch):
+    vision = VisionPoses("tracker", FACTORY, CameraRig(MODEL, {CAMERA: WIDE}))
+    vision.update(*self_knowledge(0.0))
+    at, looked_for = vision._states.newest, []
+
+    def look(*_, name, **__):
+        looked_for.append(name)
+        return "seen"
+
+    monkeypatch.setattr(vision._finder, "look", look)
+    for k in range(60):
+        vision._find_surfaces(picture(k / 15), at, vision._attention)
+    assert len(set(looked_for)) >= 2
+    assert min(looked_for.count(name) for name in set(looked_for)) >= 10
+
+
+def test_what_is_seen_while_the_clock_goes_back_leaves_nothing_behind(monkeypatch):
+    vision = VisionPoses("tracker", FACTORY, CameraRig(MODEL, {CAMERA: WIDE}))
+    for stamp_s in (600.0, 600.1):
+        vision.update(*self_knowledge(stamp_s))
+
+    def look(*_, **__):  # the clock goes back in the middle of it
+        vision.update(*self_knowledge(0.0))
+        return []
+
+    monkeypatch.setattr(vision._detector, "look", look)
+    vision.take([picture(600.05)])
+    assert vision.health.cameras[CAMERA].stamp_s == -np.inf
+    assert not vision._attention._looked_s and not vision._attention._searched_s
+
+
 def test_nothing_is_told_before_the_first_state():
     with pytest.raises(PerceptionError, match="no state of the robot"):
         VisionPoses("fiducial", FACTORY, CameraRig(MODEL, {CAMERA: WIDE})).read()
