@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -22,11 +21,11 @@ from humanoid_control.errors import ConfigurationError
 from perception.evaluation.looks import LOOKS
 from perception.poses import RUNGS
 from policies.evaluation.campaign import VIDEO_ALL, VIDEO_FAILURES, Campaign, run_campaign
-from policies.evaluation.journal import Journal, write_whole
+from policies.evaluation.journal import Journal, make_folder, write_whole
 from policies.evaluation.soak import make_soak_worker, memory_trend
 from policies.evaluation.rungs import parse_rungs
 from policies.evaluation.summary import paired_difference, percentiles, summarise
-from policies.evaluation.workers import run_jobs
+from policies.evaluation.workers import available_cores, run_jobs
 
 EXIT_BELOW_REQUIRED = 1
 EXIT_INTERRUPTED = 130
@@ -82,9 +81,9 @@ def run(args: argparse.Namespace) -> int:
     for campaign in campaigns:
         campaign.check()
         if campaign.video:
-            _make_folder(Path(campaign.video))
+            make_folder(Path(campaign.video))
     if args.json:
-        _make_folder(args.json.absolute().parent)
+        make_folder(args.json.absolute().parent)
     if args.hours is not None:
         return _soak(args, campaigns[0])
     return _evaluate(args, campaigns[0]) if len(rungs) == 1 else _compare(args, campaigns)
@@ -138,13 +137,6 @@ def _check_of_perception(args: argparse.Namespace) -> None:
         raise ConfigurationError("--episodes N is missing.")
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"The folder {folder} cannot be made: {error.strerror}.") from None
-
-
 # --- a campaign of episodes -------------------------------------------------------------------------------------------
 
 
@@ -165,7 +157,7 @@ def _run(args: argparse.Namespace, campaign: Campaign, journal_file: Path | None
     journal = Journal(journal_file, campaign.fingerprint(), resume=args.resume) if journal_file else None
     records = {seed: record for seed, record in (journal.records if journal else {}).items() if seed in seeds}
     left = [seed for seed in seeds if seed not in records]
-    workers = min(args.workers or _cores(), max(len(left), 1))
+    workers = min(args.workers or available_cores(), max(len(left), 1))
     interrupted = False
     try:
         with _progress() as progress:
@@ -232,10 +224,6 @@ def _heading(campaign: Campaign) -> dict:
     return {"factory": campaign.factory, "policy": campaign.policy, "poses": campaign.poses, "checkpoint": campaign.checkpoint,
             "factory_sha256": fingerprint["factory_sha256"], "model_sha256": fingerprint["model_sha256"],
             "code_sha256": fingerprint["code_sha256"], "versions": versions()}  # fmt: skip
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _progress() -> Progress:

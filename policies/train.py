@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from humanoid_control.errors import ConfigurationError
 from perception.training.pipeline import DEFAULTS, DEVICES, FIGURES, load_plan, steps
+from policies.evaluation.journal import make_folder
 
 WHAT = ("perception",)
 SAY_PERIOD_S = 20.0  # between two lines where no bar can be drawn
@@ -38,10 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """
     plan = load_plan(args.config, device=args.device, data=args.data, out=args.out, workers=args.workers)
     for folder in (plan.data, plan.out):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+        make_folder(folder)
     console = Console()
     console.print(f"images in {plan.data}, networks in {plan.out}; stop with Ctrl-C, go on with the same command", highlight=False)
     if not console.is_terminal:

@@ -93,3 +93,15 @@ def _parsed(line: str) -> dict | None:
     except json.JSONDecodeError:
         return None  # cut off in the middle, by whatever ended the run
     return row if isinstance(row, dict) else None
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those it lies in, unless it is there.
+
+    Raises:
+        ConfigurationError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"The folder {folder} cannot be made: {error.strerror}.") from None

@@ -16,9 +16,10 @@ from rich.table import Table
 from humanoid_control.bench.report import versions
 from humanoid_control.errors import ConfigurationError
 from perception.evaluation.looks import LOOKS
-from policies.evaluation.journal import write_whole
+from policies.evaluation.journal import make_folder, write_whole
 from policies.evaluation.perception_campaign import PerceptionCampaign, perception_report, run_perception
 from policies.evaluation.rungs import parse_rungs
+from policies.evaluation.workers import available_cores
 
 EXIT_INTERRUPTED = 130
 
@@ -42,7 +43,7 @@ def run_command(args: argparse.Namespace) -> int:
             check_writable(path)
     began = time.perf_counter()
     jobs = [(index, seed) for index in range(len(campaign.factories)) for seed in range(args.seed, args.seed + args.episodes)]
-    workers = min(args.workers or _cores(), len(jobs))
+    workers = min(args.workers or available_cores(), len(jobs))
     done: dict[tuple[int, int], dict] = {}
     interrupted = False
     try:
@@ -77,18 +78,11 @@ def check_writable(path: Path) -> None:
         ConfigurationError: its folder cannot be made or written to, or it is a folder itself.
     """
     folder = path.absolute().parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+    make_folder(folder)
     if path.is_dir():
         raise ConfigurationError(f"{path} is a folder; name a file in it.")
     if not os.access(folder, os.W_OK):
         raise ConfigurationError(f"{path} cannot be written: no permission for {folder}.")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _progress() -> Progress:

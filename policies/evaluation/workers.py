@@ -126,3 +126,8 @@ def _serve(connection: Connection, make_worker: Callable[..., Callable], argumen
         connection.send(("error", str(error)))
     except Exception:
         connection.send(("crash", traceback.format_exc()))
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
