@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from humanoid_control.mission.factory import Conveyor, Factory
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS
-from humanoid_control.transforms import inverse, planar, yaw_of
+from humanoid_control.transforms import inverse, yaw_of
 from perception.camera_rig import CameraRig, RobotSnapshot, StateBuffer
 from perception.errors import PerceptionError
 from perception.poses import ObjectPose
