@@ -17,6 +17,7 @@ from perception.training.generate import CAMERAS, HEIGHT, WIDTH, Shard
 
 LOG = logging.getLogger(__name__)
 
+FORMAT = 2  # of data sets; 1 had no labels of totes of which less than two corners are in the image
 CLAIM, CARD, CARD_TEXT = "data_set.json", "data_card.json", "data_card.md"
 DISTANCES = np.array([0.0, 0.4, 0.6, 0.8, 1.0, 1.5, 2.5, 4.0])  # m
 HEIGHTS = np.array([-2.0, -0.65, -0.5, -0.35, -0.2, 1.0])  # m, of the tote's bottom above the camera
@@ -57,7 +58,7 @@ def claim_folder(folder: Path, *, seed: int, look: str) -> None:
     Raises:
         PerceptionError: it holds shards of something else.
     """
-    wanted = {"format": 1, "seed": seed, "look": look, "width": WIDTH, "height": HEIGHT}
+    wanted = {"format": FORMAT, "seed": seed, "look": look, "width": WIDTH, "height": HEIGHT}
     path = folder / CLAIM
     if path.exists():
         found = json.loads(path.read_text())

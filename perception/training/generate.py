@@ -261,12 +261,17 @@ def tote_views(world: FactoryWorld, data: mujoco.MjData, camera: str, *, held: s
             continue
         points = tote_corners(carrier) @ pose[:3, :3].T + pose[:3, 3]
         corners = _projected(points, matrix)
-        framed = _in_image(corners)
-        if framed.sum() < 2:
+        if not _may_be_framed(corners):
             continue
         views.append({"name": name, "pose": pose, "carrier": carrier, "points": points, "corners": corners,
-                      "framed": framed, "matrix": matrix, "held": held == name})  # fmt: skip
+                      "matrix": matrix, "held": held == name})  # fmt: skip
     return views
+
+
+def _may_be_framed(corners: np.ndarray) -> bool:
+    """Whether a part of what has these corners (N, 2) px may be in the image; one without any in it too."""
+    known = corners[~np.isnan(corners).any(axis=1)]
+    return len(known) > 0 and bool((known.max(axis=0) > 0).all() and (known.min(axis=0) < (WIDTH, HEIGHT)).all())
 
 
 def _projected(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
