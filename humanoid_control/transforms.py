@@ -72,6 +72,11 @@ def to_pose(matrix: np.ndarray) -> np.ndarray:
     return np.concatenate([matrix[:3, 3], quaternion(matrix[:3, :3])])
 
 
+def swing(arm: np.ndarray) -> np.ndarray:
+    """(2,) m/rad by which a point at `arm` (2,) m from a vertical axis moves as it is turned about it."""
+    return np.array([-arm[1], arm[0]])
+
+
 def planar(x: float, y: float, yaw: float, z: float = 0.0) -> np.ndarray:
     """(4, 4) of an upright frame at (x, y, z) m, turned by yaw rad."""
     return transform(rotation_z(yaw), np.array([x, y, z]))

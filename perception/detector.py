@@ -44,6 +44,7 @@ FEWEST_CORNERS = 4  # in the crop, for a pose
 SAME_SHARE = 0.10  # of a window's width, nearer than which half of two totes' corners are one tote's: stacked ones are close
 SETTLED_SHARE, EXPECTED_SETTLED_SHARE = 0.04, 0.15  # of a window's width, by which it may still move without another crop
 NEAREST, FARTHEST = 0.10, 4.0  # m between which a tote may be
+EVIDENCE = 7  # figures of `evidence_of`
 FACTOR_RANGE = (-3.0, 6.0)  # of the logarithm of what evidence makes of a covariance
 NOWHERE = np.zeros((0, 4))
 ASPECT_TOLERANCE = 0.02  # by which an image may differ from its camera's width over height
@@ -56,11 +57,11 @@ class Calibration:
     Attributes:
         candidate: likelihood of the finder's map from which a place is looked at.
         score: of a detection, from which a tote is one.
-        evidence: (7,) weights of `evidence_of` and a constant, which make the score by a logistic function.
+        evidence: (8,) weights of `evidence_of` and a constant, which make the score by a logistic function.
         deviation_visible, deviation_hidden: what the corner network's deviations are multiplied by.
         deviation_floor: px of the crop, added in squares.
         covariance: what the pose's covariance is multiplied by,
-        covariance_evidence: (6,) and by the exponential of `evidence_of` times these: what hardly looks like a tote is
+        covariance_evidence: (7,) and by the exponential of `evidence_of` times these: what hardly looks like a tote is
             placed worse than its corners tell.
         covariance_floor: m and rad, added to the covariance in squares, translation and rotation.
         most_chi2: reduced chi-squared of a pose, beyond which the corners are no tote's.
@@ -68,12 +69,12 @@ class Calibration:
 
     candidate: float = 0.15
     score: float = 0.5
-    evidence: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    evidence: tuple[float, ...] = (1.0, *(0.0,) * EVIDENCE)
     deviation_visible: float = 1.0
     deviation_hidden: float = 1.0
     deviation_floor: float = 0.1
     covariance: float = 1.0
-    covariance_evidence: tuple[float, ...] = (0.0,) * 6
+    covariance_evidence: tuple[float, ...] = (0.0,) * EVIDENCE
     covariance_floor: tuple[float, float] = (0.0005, 0.001)
     most_chi2: float = 12.0
 
@@ -166,7 +167,7 @@ class ToteDetector:
     def weigh(
         self, frame: CameraFrame, camera: CameraModel, up_in_camera: np.ndarray | None = None
     ) -> list[tuple[Detection, np.ndarray]]:
-        """All that might be totes in an image, the surest first, each with its evidence (6,); for calibration.
+        """All that might be totes in an image, the surest first, each with its evidence (7,); for calibration.
 
         Arguments and errors are those of `detect`.
         """
@@ -236,7 +237,8 @@ class ToteDetector:
             if turn:
                 candidates = _without_doubles(candidates)
         candidates = _without_doubles([c for c in candidates if self._could_be_tote(c)])
-        found = [(c, evidence_of(c.likely, c.presence, c.pose, c.deviations, c.visible, c.window.width)) for c in candidates]
+        found = [(c, evidence_of(c.likely, c.presence, c.pose, c.deviations, c.visible, c.window.width, self._cut_off(c, camera)))
+                 for c in candidates]  # fmt: skip
         detections = [(self._detection(c, evidence, frame), evidence) for c, evidence in found]
         return sorted(detections, key=lambda entry: -entry[0].score)
 
@@ -302,6 +304,12 @@ class ToteDetector:
         if candidate.moved:
             candidate.window = new
 
+    def _cut_off(self, candidate: _Candidate, camera: CameraModel) -> float:
+        """Share of a tote's corners that are outside the image."""
+        pose = candidate.pose.camera_from_object
+        pixels, valid = camera.project(self._corners[candidate.kind] @ pose[:3, :3].T + pose[:3, 3])
+        return 1.0 - float((valid & (pixels >= 0.0).all(axis=1) & (pixels < (camera.width, camera.height)).all(axis=1)).mean())
+
     def _could_be_tote(self, candidate: _Candidate) -> bool:
         if candidate.pose is None:
             return False
@@ -322,9 +330,9 @@ class ToteDetector:
 
 
 def evidence_of(
-    likely: float, presence: float, pose: PointPose, deviations: np.ndarray, visible: np.ndarray, width: float
+    likely: float, presence: float, pose: PointPose, deviations: np.ndarray, visible: np.ndarray, width: float, cut_off: float
 ) -> np.ndarray:
-    """(6,) what tells a tote from something else, apart from the network's own say: how surely its pose is known.
+    """(7,) what tells a tote from something else, apart from the network's own say: how surely its pose is known.
 
     What the corner network takes for a tote and is none has corners all over the crop that fit no tote well.
 
@@ -335,12 +343,13 @@ def evidence_of(
         deviations: (8, 2) px.
         visible: (8,).
         width: px of the window.
+        cut_off: share of the corners that are outside the image; of what it shows a part only, the pose is often off.
     """
     position = pose.camera_from_object[:3, 3]
     spread = np.sqrt(np.linalg.eigvalsh(pose.covariance[:3, :3])[-1]) / np.linalg.norm(position)
     shares = np.clip([likely, presence], 1e-4, 1 - 1e-4)
     return np.array([*np.log(shares / (1 - shares)), np.log(spread), np.log(deviations.mean() / width), visible.sum() - 4.0,
-                     np.log(max(pose.reduced_chi2, 0.05))])  # fmt: skip
+                     np.log(max(pose.reduced_chi2, 0.05)), cut_off])  # fmt: skip
 
 
 def _mixed(pose: PointPose, other: PointPose, share: float) -> PointPose:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from humanoid_control.mission.factory import Factory
-from humanoid_control.transforms import inverse, planar, wrapped, yaw_of
+from humanoid_control.transforms import inverse, planar, swing, wrapped, yaw_of
 from perception.camera_rig import CameraRig, RobotSnapshot, StateBuffer
 from perception.errors import PerceptionError
 from perception.landmarks import SurfaceSighting, map_surfaces
@@ -138,7 +138,7 @@ class Localiser:
         arm = odom_from_map[:2, 3] - odom_from_base[:2, 3]
         jacobian = np.eye(3)
         jacobian[:2, :2] = odom_from_map[:2, :2]
-        jacobian[:2, 2] = -arm[1], arm[0]
+        jacobian[:2, 2] = swing(arm)
         heights = [surface.map_from_surface[2, 3] for surface in self._surfaces.values()]
         mean = np.concatenate([odom_from_map[:2, 3], [yaw_of(odom_from_map)], heights])
         covariance = np.diag(np.full(len(mean), HEIGHT_DEVIATION**2))
@@ -218,7 +218,7 @@ class Localiser:
         arm = odom_from_surface[:2, 3] - odom_from_map[:2, 3]
         by_state = np.zeros((4, len(self._begun.mean)))
         by_state[0, 0] = by_state[1, 1] = by_state[2, row] = by_state[3, 2] = 1.0
-        by_state[:2, 2] = -arm[1], arm[0]
+        by_state[:2, 2] = swing(arm)
         return odom_from_surface, by_state
 
     def _compared(self, sighting: SurfaceSighting, odom_from_camera: np.ndarray) -> Measurement:
@@ -253,7 +253,7 @@ class Localiser:
         arm = expected[:2] - self._begun.mean[:2]
         by_state = np.zeros((3, len(self._begun.mean)))
         by_state[0, 0] = by_state[1, 1] = by_state[2, 2] = 1.0
-        by_state[:2, 2] = -arm[1], arm[0]
+        by_state[:2, 2] = swing(arm)
         rows = [0, 1, 3]
         measurement = Measurement(f"place/{track.name}", innovation[rows], by_state, (spread + track.filter.covariance)[np.ix_(rows, rows)],
                                   np.zeros((3, 1)), np.eye(1), np.ones(1))  # fmt: skip
@@ -284,7 +284,7 @@ class Localiser:
         """(3, 3) of the map's origin, for an error (3, 3) of where the base is in the map."""
         arm = self._begun.mean[:2] - at.odom_from_base[:2, 3]
         jacobian = np.eye(3)
-        jacobian[:2, 2] = -arm[1], arm[0]
+        jacobian[:2, 2] = swing(arm)
         return jacobian @ variance @ jacobian.T
 
     @staticmethod

@@ -39,7 +39,7 @@ from perception.tracking.sighting import ToteSighting
 from perception.tracking.tote_tracker import ToteTracker
 
 FIDUCIAL, DETECTOR, TRACKER = "fiducial", "detector", "tracker"
-RUNGS = (FIDUCIAL, DETECTOR, TRACKER)
+VISION_RUNGS = (FIDUCIAL, DETECTOR, TRACKER)
 POSE_CAMERAS = ("head_camera", "head_forward_camera")  # wrist cameras hardly ever show enough of a tote to place it by
 LOST_CAMERA_S = 1.0  # without an image, after which a camera counts as lost
 MOST_SURFACES = 2  # that are looked for in one image, where the first is not seen
@@ -103,7 +103,7 @@ class VisionPoses:
         """Loads what the rung needs.
 
         Args:
-            rung: one of `RUNGS`.
+            rung: one of `VISION_RUNGS`.
             factory: as in its file: what there is, and where it should be.
             rig: the cameras, with their mounting as calibrated; those whose intrinsics are None are given them by
                 `set_camera`.
@@ -113,8 +113,8 @@ class VisionPoses:
             ConfigurationError: there is no such rung.
             PerceptionError: a network cannot be loaded.
         """
-        if rung not in RUNGS:
-            raise ConfigurationError(f"no pose source '{rung}'; there is oracle, {', '.join(RUNGS)}")
+        if rung not in VISION_RUNGS:
+            raise ConfigurationError(f"no pose source '{rung}'; there is oracle, {', '.join(VISION_RUNGS)}")
         self._factory, self._rig = factory, rig
         self._tags = FiducialPoses(factory, rig) if rung == FIDUCIAL else None
         kinds = {tote.carrier.kind for tote in factory.totes} or KINDS

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from humanoid_control.transforms import wrapped, yaw_of
+from humanoid_control.transforms import swing, wrapped, yaw_of
 from perception.camera_rig import RobotSnapshot
 
 WALKING_SPEED = 0.03  # m/s: slower, the base only sways
@@ -30,5 +30,5 @@ def drift(length: float, arm: np.ndarray) -> np.ndarray:
         length: m walked.
         arm: (2,) m from the base to the thing: turns of `odom` are about the base.
     """
-    turn = np.array([-arm[1], arm[0], 0.0, 1.0])
+    turn = np.append(swing(arm), [0.0, 1.0])
     return length * (np.diag([POSITION**2, POSITION**2, HEIGHT**2, 0.0]) + YAW**2 * np.outer(turn, turn))

@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from humanoid_control.mission.factory import Conveyor, Factory
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS
-from humanoid_control.transforms import inverse, yaw_of
+from humanoid_control.transforms import inverse, swing, yaw_of
 from perception.camera_rig import CameraRig, RobotSnapshot, StateBuffer
 from perception.errors import PerceptionError
 from perception.poses import ObjectPose
@@ -99,7 +99,8 @@ class ToteTracker:
             mean, variance = expected_place(self._factory, tote.name, odom_from_map)
             arm = mean[:2] - odom_from_map[:2, 3]
             jacobian = np.zeros((4, 3))
-            jacobian[0], jacobian[1], jacobian[3] = (1, 0, -arm[1]), (0, 1, arm[0]), (0, 0, 1)
+            jacobian[0, 0] = jacobian[1, 1] = jacobian[3, 2] = 1.0
+            jacobian[:2, 2] = swing(arm)
             variance += jacobian @ covariance @ jacobian.T
             looks_in_vain = track.looks_in_vain if track is not None else 0
             self.tracks[tote.name] = ToteTrack(tote.name, tote.carrier, SharedErrorFilter(mean, variance),

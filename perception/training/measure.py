@@ -20,7 +20,7 @@ from humanoid_control.transforms import rotation_of_vector, rotation_vector
 from perception.camera_model import CameraModel
 from perception.crops import box_of, overlaps_of
 from perception.detection import Detection
-from perception.detector import CALIBRATION, FACTOR_RANGE, Calibration, ToteDetector
+from perception.detector import CALIBRATION, EVIDENCE, FACTOR_RANGE, Calibration, ToteDetector
 from perception.errors import PerceptionError
 from perception.frame import CameraFrame
 from perception.keypoints import CORNERS, HALF_TURN, KINDS, half_turned
@@ -39,7 +39,6 @@ CHI2_6_MEDIAN, CHI2_6_90, CHI2_6_99 = 5.348, 10.645, 16.812
 NORMAL_MEDIAN = 0.6745  # of the absolute value
 DISTANCES = (0.0, 0.4, 0.6, 0.8, 1.0, 1.5, 2.5, 3.5)  # m
 MOST_NEES = 600.0  # 100 times what is expected
-EVIDENCE = 6  # figures of `detector.evidence_of`
 DEPTH_BEYOND = 3.2  # m, from which a detection may be of a tote that has no label any more
 
 
@@ -59,8 +58,8 @@ class Matches:
         score: (N,).
         corner_errors: (N, 8, 2) px over the deviations the detector gave; NaN where a corner is outside the image.
         corner_visible: (N, 8) bool, as the detector sees it.
-        proof: (N, 6) the detection's evidence; NaN where not found.
-        evidence: (M, 6) of every detection,
+        proof: (N, 7) the detection's evidence; NaN where not found.
+        evidence: (M, 7) of every detection,
         evidence_right: (M,) bool, whether a tote was there, and placed about right,
         evidence_false: (M,) bool, and whether none was there at all.
         images: how many there were.
@@ -309,7 +308,7 @@ def calibrate(
 
 
 def _logistic(evidence: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(7,) weights and constant of the logistic function that tells best whether a detection is right (Newton's method)."""
+    """(8,) weights and constant of the logistic function that tells best whether a detection is right (Newton's method)."""
     design = np.column_stack([evidence, np.ones(len(evidence))])
     weights = np.zeros(design.shape[1])
     ridge = 1e-2 * np.eye(len(weights))  # keeps weights finite where all can be told apart
@@ -322,7 +321,7 @@ def _logistic(evidence: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _factors(evidence: np.ndarray, nees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(6,) weights of evidence, and (N,) what covariances are multiplied by with them, for errors to be the likeliest.
+    """(7,) weights of evidence, and (N,) what covariances are multiplied by with them, for errors to be the likeliest.
 
     The likelihood is the normal distribution's, of which only the covariance's size is free; errors beyond all measure count
     as `MOST_NEES` (Newton's method).

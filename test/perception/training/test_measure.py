@@ -8,8 +8,9 @@ import pytest
 pytest.importorskip("cv2")
 
 from humanoid_control.transforms import rotation_of_vector, rotation_x, rotation_z, transform  # noqa: E402
+from perception.detector import EVIDENCE  # noqa: E402
 from perception.keypoints import half_turned  # noqa: E402
-from perception.training.measure import EVIDENCE, Matches, _factors, _logistic, figures, pose_error  # noqa: E402
+from perception.training.measure import Matches, _factors, _logistic, figures, pose_error  # noqa: E402
 
 
 def matches(count: int = 400, *, scale: float = 1.0, false_alarms: int = 0) -> Matches:
@@ -62,7 +63,7 @@ def test_evidence_that_tells_right_from_wrong_gets_the_weight():
     evidence = rng.normal(size=(2000, EVIDENCE))
     likely = 1 / (1 + np.exp(-(2.0 * evidence[:, 0] - 1.0 * evidence[:, 3] + 0.5)))
     weights = _logistic(evidence, rng.random(2000) < likely)
-    assert np.allclose(weights, [2.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.5], atol=0.25)
+    assert np.allclose(weights, [2.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.5], atol=0.25)
 
 
 def test_evidence_that_tells_large_errors_from_small_ones_makes_covariances_larger():
@@ -70,7 +71,7 @@ def test_evidence_that_tells_large_errors_from_small_ones_makes_covariances_larg
     evidence = rng.normal(0.0, 1.0, (4000, EVIDENCE))
     nees = rng.chisquare(6, 4000) * np.exp(1.2 * evidence[:, 2])
     weights, factors = _factors(evidence, nees)
-    assert weights == pytest.approx([0.0, 0.0, 1.2, 0.0, 0.0, 0.0], abs=0.15)
+    assert weights == pytest.approx([0.0, 0.0, 1.2, 0.0, 0.0, 0.0, 0.0], abs=0.15)
     covered = nees / factors < np.percentile(nees / factors, 90)
     large = evidence[:, 2] > 1.0
     assert covered[large].mean() == pytest.approx(0.9, abs=0.05)
