@@ -1,0 +1,1 @@
+"""Policies that are learned from demonstrations: what they see and what they say. Nothing here imports torch."""
