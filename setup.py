@@ -90,12 +90,14 @@ setup(
         "transforms3d",
         "opencv-python-headless",
         "onnxruntime",
+        "pyarrow",
     ],
     extras_require={
         "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],  # where no ROS 2 is installed
         "test": ["pytest", "pytest-timeout", "daqp"],
         "bench": ["daqp", "mink", "pin-pink", "qpsolvers", "quadprog"],
         "train": ["torch", "onnx"],
+        "ray": ["ray"],
     },
     entry_points={
         "console_scripts": [

@@ -1,0 +1,1 @@
+"""Demonstrations: making them, the data set they lie in, and reading it."""
