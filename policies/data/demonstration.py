@@ -18,7 +18,8 @@ from policies.data.frame_cameras import Film, FrameCameras
 from policies.data.truth import Truth
 from policies.learned.action_space import encode_target
 from policies.learned.observation_space import BodySense, OrderSense, odom_from_footprint
-from policies.policy import Observation, Policy, PolicyOutput
+from policies.learned.way_sense import WAY_NAMES, WaySense
+from policies.policy import FAILED, Observation, Policy, PolicyOutput
 from policies.registry import make_policy
 from policies.runtime import OrderResult, run_episode
 
@@ -109,6 +110,7 @@ class Recorder:
         self._rate_hz, self._share, self._cameras = rate_hz, noise, cameras
         self._columns = schema.frame_columns(model)
         self._body, self._order_sense = BodySense(model), OrderSense(factory)
+        self._way_sense = WaySense(factory)
         self._logs: list[_OrderLog] = []
 
     def build(self, model: RobotModel, episode: Episode) -> SimulatedFactory:
@@ -130,6 +132,7 @@ class Recorder:
             self._order_sense.done()
         self._expert.reset(factory, order)
         self._order_sense.begin(order)
+        self._way_sense.begin(*self._order_sense.placements)
         self._truth.begin(order, self._order_sense.place)
         self._logs.append(_OrderLog(self._order_sense.text, self._cameras, self._rate_hz))
 
@@ -151,9 +154,12 @@ class Recorder:
     def _frame(self, observation: Observation, output: PolicyOutput, sent, log: _OrderLog) -> dict:
         footprint = odom_from_footprint(observation.estimate)
         log.goal = self._order_sense.goal(observation.poses, observation.estimate, before=log.goal)
+        if output.outcome != FAILED:  # who gave up may have done so because there is no way
+            log.way = self._way_sense.way(observation.poses, observation.estimate)
         return {
             schema.STATE: self._body.state(observation.state, observation.estimate, observation.control),
             schema.GOAL: log.goal,
+            schema.WAY: log.way,
             schema.ACTION: encode_target(output.targets[0], footprint),
             schema.ACTION_SENT: encode_target(sent, footprint),
             schema.SUBTASK: output.subtask,
@@ -215,6 +221,7 @@ class _OrderLog:
     def __init__(self, task: str, cameras: FrameCameras | None, rate_hz: int) -> None:
         self.task, self.calls = task, 0
         self.goal: np.ndarray | None = None
+        self.way = np.zeros(len(WAY_NAMES))
         self._rows: list[dict] = []
         self._disturbed: list[bool] = []  # whether noise came between a frame and the next
         self._ages: list[float] = []

@@ -9,8 +9,10 @@ from humanoid_control.robot_model import RobotModel
 from policies.learned.action_space import ACTION_NAMES
 from policies.learned.observation_space import GOAL_NAMES, state_names
 from policies.learned.rotations import AXES
+from policies.learned.way_sense import WAY_NAMES
 
-STATE, GOAL, ACTION, ACTION_SENT = "observation.state", "observation.goal", "action", "action_sent"
+STATE, GOAL, WAY = "observation.state", "observation.goal", "observation.way"
+ACTION, ACTION_SENT = "action", "action_sent"
 IMAGES = "observation.images."
 IMAGE_AGE = "observation.image_age"
 SUBTASK, SUBTASK_INDEX = "subtask", "subtask_index"
@@ -58,6 +60,7 @@ def frame_columns(model: RobotModel) -> tuple[Column, ...]:
     return (
         numbers(STATE, state_names(model)),
         numbers(GOAL, GOAL_NAMES),
+        numbers(WAY, WAY_NAMES),
         numbers(ACTION, ACTION_NAMES),
         numbers(ACTION_SENT, ACTION_NAMES),
         text(SUBTASK), text(REASON), text(NEXT_SUBTASK), text(PROBLEM), numbers(PROGRESS, (PROGRESS,)),

@@ -142,7 +142,8 @@ class OrderSense:
             raise OrderError(f"the order names what is not there: {error}") from None
         if place is None:
             raise OrderError(f"There is no free place for {order.tote} on {order.to}.")
-        self._source = self._place(self._placements[order.tote])
+        self._from = self._placements[order.tote]
+        self._source = self._place(self._from)
         self._goal = self._place(place)
         self._kind = np.array([float(tote.kind == kind) for kind in LOAD_CARRIERS])
         self._order, self._ordered = order, place
@@ -154,6 +155,11 @@ class OrderSense:
     def place(self) -> Placement:
         """Where the tote shall stand."""
         return self._ordered
+
+    @property
+    def placements(self) -> tuple[Placement, Placement]:
+        """Where the tote stood when the order began, and where it shall stand."""
+        return self._from, self._ordered
 
     def done(self) -> None:
         """The order is done: its tote stands where it was to."""
