@@ -23,8 +23,8 @@ from humanoid_control.mission.factory import (
     closest,
     tote_footprint,
 )
-from humanoid_control.mission.placement import Placement, fits_on, initial_placements, ordered_placement
-from humanoid_control.mission.reach import reachable_depth
+from humanoid_control.mission.placement import Placement, fits_on, initial_placements, ordered_placement, pull_obstacle
+from humanoid_control.mission.reach import pullable_depth, reachable_depth
 
 ROBOT_RADIUS = 0.15  # m around the pelvis that must be free at the start: the feet stand within it
 STANDING_DISTANCE = 0.25  # m in front of a station from which the robot works at least
@@ -343,13 +343,24 @@ def _check_takeable(factory: Factory, tote: Tote, placements: dict[str, Placemen
     station = factory.station(place.station)
     depth, deepest = _depths(station, tote, place)
     if depth > deepest + TOLERANCE:
-        _refuse(
-            path,
-            f"{tote.name} stands {depth:.2f} m behind the front edge of {station.name}, out of the robot's reach; "
-            f"allowed at most {deepest:.2f} m",
-        )
+        _check_pullable(factory, tote, placements, path)
     _check_within_reach(factory, tote, place, placements, path)
     _check_standing_room(factory, station, place, path)
+
+
+def _check_pullable(factory: Factory, tote: Tote, placements: dict[str, Placement], path: str) -> None:
+    """Refuses a tote out of the hands' reach that cannot be pulled to the edge either."""
+    place = placements[tote.name]
+    station = factory.station(place.station)
+    depth, reachable = _depths(station, tote, place)
+    pullable = pullable_depth(station, tote.carrier, station.surface_height(place.shelf), place.pose[1])
+    stands = f"{tote.name} stands {depth:.2f} m behind the front edge of {station.name}, out of the robot's reach"
+    if depth > max(reachable, pullable) + TOLERANCE:
+        _refuse(path, f"{stands}; allowed at most {max(reachable, pullable):.2f} m")
+    obstacle = pull_obstacle(factory, tote.name, placements)
+    if obstacle is not None:
+        why = f"stands on {obstacle}" if place.on == obstacle else f"has {obstacle} in its way to the edge"
+        _refuse(path, f"{stands}, and cannot be pulled nearer: it {why}; allowed at most {reachable:.2f} m")
 
 
 def _depths(station: Station, tote: Tote, place: Placement) -> tuple[float, float]:

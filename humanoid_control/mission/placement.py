@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,15 +15,18 @@ from humanoid_control.mission.factory import (
     Factory,
     Order,
     Station,
+    rectangle,
     tote_footprint,
 )
 from humanoid_control.mission.load_carriers import LoadCarrier
-from humanoid_control.mission.reach import LEG_HALF_WIDTH, is_comfortable, reachable_depth
+from humanoid_control.mission.reach import LEG_HALF_WIDTH, comfortable_depth, is_comfortable, pullable_depth, reachable_depth
 from humanoid_control.mission.station_shapes import LEG
 
 BELT_STOP = 0.03  # m at the far end of a belt, taken by the stop that keeps totes on it
 BESIDE_LEG = LEG + LEG_HALF_WIDTH + 0.03  # m from a belt's upstream end, where its frame's leg is in the way of no knee
 COMFORTABLE_GAP = 0.12  # m between totes that hands pass with ease
+PULL_GAP = 0.03  # m beside the way on which a tote is pulled
+PULL_SLACK = 0.03  # m beyond what is comfortable that is not worth pulling a tote to the edge
 TIGHT_GAP = 0.02  # m between totes that is left when there is no room for more
 
 
@@ -113,6 +117,37 @@ def free_place(
             if all(footprint.distance(other) >= gap for other in occupied):
                 return x, y, 0.0
     return None
+
+
+def is_to_be_pulled(factory: Factory, tote: str, placements: Mapping[str, Placement]) -> bool:
+    """Returns whether a tote stands further back than is comfortable where it can be pulled to the edge of its surface."""
+    place = placements[tote]
+    station, carrier = factory.station(place.station), factory.tote(tote).carrier
+    bottom, depth = station.surface_height(place.shelf), place.pose[0] - station.front_x
+    too_deep = depth > comfortable_depth(station, carrier, bottom, place.pose[1]) + PULL_SLACK
+    return too_deep and depth <= pullable_depth(station, carrier, bottom, place.pose[1]) + PULL_SLACK and (
+        pull_obstacle(factory, tote, placements) is None)  # fmt: skip
+
+
+def pull_obstacle(factory: Factory, tote: str, placements: Mapping[str, Placement]) -> str | None:
+    """Returns which tote keeps `tote` from being pulled straight to the edge: what is in its way, or one that it stands on."""
+    place = placements[tote]
+    if place.on is not None:
+        return place.on
+    way = way_to_edge(factory.station(place.station), factory.tote(tote).carrier, place.pose)
+    others = {name: other for name, other in placements.items() if name != tote}
+    return next((name for name, other in others.items() if (other.station, other.shelf) == (place.station, place.shelf)
+                 and tote_footprint(factory.tote(name).carrier, other.pose).intersects(way)), None)  # fmt: skip
+
+
+def way_to_edge(station: Station, carrier: LoadCarrier, pose: tuple[float, float, float]) -> Polygon:
+    """Returns the strip, in the station's frame, over which a tote at `pose` is pulled to the front edge along its own x."""
+    x, y, yaw = pose
+    ahead = 1.0 if math.cos(yaw) >= 0.0 else -1.0  # of its two equal orientations the one that faces as the station does
+    direction = ahead * np.array([math.cos(yaw), math.sin(yaw)])
+    length = (x - station.front_x) / max(direction[0], 0.5)
+    middle = np.array([x, y]) - 0.5 * length * direction
+    return rectangle((*middle, yaw), (length + carrier.width, carrier.length + 2 * PULL_GAP))
 
 
 def handled_heights(factory: Factory) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from humanoid_control.mission.factory import MAX_REACH_DEPTH, Rack, Station
+from humanoid_control.mission.factory import MAX_REACH_DEPTH, TOLERANCE, Conveyor, Rack, Station
 from humanoid_control.mission.load_carriers import LoadCarrier
 from humanoid_control.mission.station_shapes import solid_parts
 
@@ -28,6 +28,10 @@ REACH = np.array([0.60, 0.60, 0.58, 0.56, 0.52])
 HEAVY = 3.0  # kg, what a tote of unknown mass is taken for
 HAND_WIDTH, WRIST_WIDTH = 0.10, 0.175  # m that a hand takes beside a tote at its grip, and its wrist before the tote
 PUSHED = 0.08  # m that a tote is pulled or pushed over its surface without trouble
+# A tote further back is pulled to the edge by its near lip first. How far from the base its near edge may be for the waist to
+# bear that, by the height of its bottom; no tote is pulled from lower (the body bends too far) or higher.
+PULL_HEIGHTS = np.array([0.65, 0.75, 0.92])
+PULL_REACH = np.array([0.51, 0.56, 0.56])
 
 
 def leg_distance(station: Station, y: float, *, raised: float = 0.0, pelvis_height: float = UPRIGHT_HEIGHT) -> float:
@@ -75,6 +79,25 @@ def reachable_depth(station: Station, carrier: LoadCarrier, bottom: float, y: fl
     return min(reach - leg_distance(station, y, pelvis_height=working_height(bottom)), MAX_REACH_DEPTH)
 
 
+def pull_reach(carrier: LoadCarrier, bottom: float) -> float:
+    """Metres from the base up to which the middle of a tote, its bottom at a height in m, may be to be pulled by its near lip."""
+    return float(np.interp(bottom, PULL_HEIGHTS, PULL_REACH)) + 0.5 * carrier.width
+
+
+def pullable_depth(station: Station, carrier: LoadCarrier, bottom: float, y: float) -> float:
+    """Metres behind a station's front edge up to which a tote can be pulled to that edge; arguments as `reachable_depth`.
+
+    0 where none can: from a belt that runs, a surface below or above `PULL_HEIGHTS`, or under a higher shelf, where the body
+    has no room.
+    """
+    if isinstance(station, Conveyor) and station.speed > 0.0:
+        return 0.0
+    low, high = PULL_HEIGHTS[[0, -1]]
+    if not low - TOLERANCE <= bottom <= high + TOLERANCE or bottom < station.surfaces[-1] - TOLERANCE:
+        return 0.0
+    return pull_reach(carrier, bottom) - leg_distance(station, y, pelvis_height=working_height(bottom))
+
+
 def working_height(bottom: float) -> float:
     """Height in m of the pelvis when a tote whose bottom is at a height in m is gripped: low ones are taken squatting."""
     return float(np.interp(bottom, [0.40, 0.65], [SQUAT_HEIGHT, UPRIGHT_HEIGHT]))
@@ -95,6 +118,12 @@ def bearable_reach(carrier: LoadCarrier, mass: float, bottom: float) -> float:
     return 0.42 - 0.30 * (carrier.length - 0.297) - 0.024 * (min(max(mass, 0.5), HEAVY) - 1.5) - bending
 
 
+def comfortable_depth(station: Station, carrier: LoadCarrier, bottom: float, y: float) -> float:
+    """Metres behind a station's front edge up to which even a heavy tote is handled with ease; arguments as `reachable_depth`."""
+    stance = leg_distance(station, y, pelvis_height=working_height(bottom))
+    return min(bearable_reach(carrier, HEAVY, bottom) + PUSHED - stance, reachable_depth(station, carrier, bottom, y))
+
+
 def is_comfortable(station: Station, carrier: LoadCarrier, bottom: float, at: tuple[float, float]) -> bool:
     """Whether even a heavy tote is handled with ease at a place; `reachable_depth` says where the hands get at all.
 
@@ -107,6 +136,4 @@ def is_comfortable(station: Station, carrier: LoadCarrier, bottom: float, at: tu
     x, y = at
     if isinstance(station, Rack) and abs(y) + 0.5 * carrier.length + WRIST_WIDTH > 0.5 * station.size[1]:
         return False  # a post is where a wrist would be
-    stance = leg_distance(station, y, pelvis_height=working_height(bottom))
-    depth = min(bearable_reach(carrier, HEAVY, bottom) + PUSHED - stance, reachable_depth(station, carrier, bottom, y))
-    return x - station.front_x <= depth
+    return x - station.front_x <= comfortable_depth(station, carrier, bottom, y)

@@ -30,7 +30,7 @@ from humanoid_control.mission.factory import (
 from humanoid_control.mission.factory_checks import robot_start_problem
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS
 from humanoid_control.mission.placement import fits_on, handled_heights
-from humanoid_control.mission.reach import reachable_depth
+from humanoid_control.mission.reach import pullable_depth, reachable_depth
 
 JOINT_COUNT = 29
 NOMINAL_FRICTION = 0.8  # of totes and hands, where `randomise` says nothing
@@ -233,8 +233,7 @@ def _drawn_tote_places(factory: Factory, seed: int) -> dict[str, tuple[float, fl
         at = np.add(tote.at, scale * streams[tote.name].uniform(-1.0, 1.0, 3) * widths)
         if not fits_on(station, tote.carrier, at):
             return None
-        height = station.surface_height(tote.shelf or 0)
-        if tote.name in ordered and at[0] - station.front_x > reachable_depth(station, tote.carrier, height, at[1]) + TOLERANCE:
+        if tote.name in ordered and not _is_within_reach(station, tote, at):
             return None
         footprint = tote_footprint(tote.carrier, at)
         return None if any(footprint.intersects(other) for other in taken) else tuple(float(x) for x in at)
@@ -258,6 +257,16 @@ def _drawn_tote_places(factory: Factory, seed: int) -> dict[str, tuple[float, fl
     for group in groups.values():
         places |= _until_possible(lambda scale, group=group: draw_group(group, scale), tries=GROUP_DRAWS)
     return places
+
+
+def _is_within_reach(station: Station, tote: Tote, at: tuple[float, float, float]) -> bool:
+    """Whether hands get to a tote `at` a place; one that has to be pulled nearer in the file may have to be here."""
+
+    def is_near(where: tuple[float, float, float], deepest: Callable[..., float]) -> bool:
+        height = station.surface_height(tote.shelf or 0)
+        return where[0] - station.front_x <= deepest(station, tote.carrier, height, where[1]) + TOLERANCE
+
+    return is_near(at, reachable_depth) or (is_near(at, pullable_depth) and not is_near(tote.at, reachable_depth))
 
 
 # --- colours ------------------------------------------------------------------------------------------------------

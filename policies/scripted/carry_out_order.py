@@ -7,16 +7,17 @@ each return from it a new look at the world. Its only privileged input is the po
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import replace
 
 import numpy as np
 
 from humanoid_control.errors import FactoryError, OrderError, SolverError
 from humanoid_control.mission.factory import Conveyor, Factory, Order, Rack
 from humanoid_control.mission.path_planning import FloorMap
-from humanoid_control.mission.placement import Placement, initial_placements, ordered_placement
+from humanoid_control.mission.placement import Placement, initial_placements, is_to_be_pulled, ordered_placement
 from humanoid_control.mission.reach import (
-    HAND_WIDTH, HEAVY, SLOW, WRIST_WIDTH, bearable_reach, leg_distance, working_height,
+    HAND_WIDTH, HEAVY, SLOW, WRIST_WIDTH, bearable_reach, leg_distance, pull_reach, working_height,
 )  # fmt: skip
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.transforms import (
@@ -26,8 +27,8 @@ from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTa
 from perception.poses import surface_name
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import (
-    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, EDGE_DISTANCE, GRIP_OPENING, READY, STANCE_DISTANCE, UPRIGHT, BodyPosture,
-    HandKinematics, PosturePlanner, hand_in_tote, tote_from_hands,
+    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, EDGE_DISTANCE, GRIP_OPENING, LIP_OPENING, READY, STANCE_DISTANCE, UPRIGHT, BodyPosture,
+    HandKinematics, PosturePlanner, hand_at_near_lip, hand_in_tote, tote_from_hands,
 )  # fmt: skip
 from policies.scripted.navigation import CARRYING, EMPTY_HANDED, STEPPING_UP, Tolerance, WalkingLimits, WayFollower, velocity_to
 
@@ -45,6 +46,9 @@ BODY_SPEED, BODY_TURN_SPEED = 0.15, 0.5  # m/s of squatting, rad/s of bending
 MAX_TRIES = 3
 SURE, TOO_UNSURE, LOOK_S = 0.012, 0.03, 3.0  # m of deviation of a tote's place, and s that it takes to look for less
 REACH_SLACK = 0.03  # m of reach too far that is not worth pulling or pushing a tote
+LIP_READY_DISTANCE = 0.43  # m from the base to the middle of a tote whose near lip the hands have close to the body
+LIP_LIFT, LIP_LIFT_SPEED, PULL_SPEED = 0.02, 0.04, 0.10  # m, m/s, m/s (reached within 1 s)
+EASY_EDGE = 0.07  # m from a surface's front edge to a tote that was pulled there
 PERSON_STOP_DISTANCE = 0.9  # m
 BESIDE = 0.06  # m that a hand comes and goes beside a tote
 HAND_HALF_HEIGHT = 0.075  # m, of an open hand on its side, and what it is kept off
@@ -161,33 +165,9 @@ class CarryOutOrder:
 
     def _carry_out(self) -> Script:
         yield from self._wait_for_poses()
-        for attempt in range(MAX_TRIES):
-            self._say("approach", f"{self._order.tote} is on {self._source_station.name}", "reach", 0.05)
-            yield from self._walk_way(self._standoff(self._grip_stance()), EMPTY_HANDED)
-            self._say("ready", "the station is ahead", "reach", 0.1)
-            yield from self._raise_hands()
-            yield from self._step_up(self._grip_stance, STEPPING_UP)
-            yield from self._until_sure()
-            self._say("reach", "the tote is within reach", "grip", 0.2)
-            yield from self._reach()
-            self._say("grip", "the fingers are above and below both lips", "lift", 0.3)
-            yield from self._close_fingers()
-            if self._has_grip():
-                if self._too_far_to_lift() > 0.0:
-                    self._say("draw_near", "the tote is too far away to be lifted", "lift", 0.32)
-                    yield from self._draw_near()
-                self._say("lift", "both lips are between the pads", "step_back", 0.35)
-                yield from self._lift()
-                if self._is_lifted():
-                    break
-                self._problem = "the tote did not come along"
-            else:
-                self._problem = f"missed the grip: pads {self._openings_text()} apart"
-            self._say("let_go", self._problem, "approach", 0.2)
-            yield from self._let_go()
-            yield from self._back_off()
-        else:
-            raise OrderFailedError(f"gave up after {MAX_TRIES} tries: {self._problem}")
+        if self._is_to_be_pulled():
+            yield from self._until_it_works(self._pull_to_edge)
+        yield from self._until_it_works(self._take)
         self._say("step_back", "there is room behind", "carry", 0.4)
         yield from self._step_back_with_tote()
         self._say("carry", f"{self._place.station} wants it", "align", 0.5)
@@ -200,6 +180,72 @@ class CarryOutOrder:
         yield from self._let_go()
         self._say("step_back", "hands are free", "", 0.95)
         yield from self._back_off()
+
+    def _until_it_works(self, skill: Callable[[], Generator[WholeBodyTarget, None, bool]]) -> Script:
+        """Tries a skill, which returns whether it worked; if not, `_problem` says why.
+
+        Raises:
+            OrderFailedError: it never works.
+        """
+        for _ in range(MAX_TRIES):
+            if (yield from skill()):
+                return
+        raise OrderFailedError(f"gave up after {MAX_TRIES} tries: {self._problem}")
+
+    def _take(self) -> Generator[WholeBodyTarget, None, bool]:
+        """Fetches the tote off its surface, by the lips of its short sides."""
+        self._say("approach", f"{self._order.tote} is on {self._source_station.name}", "reach", 0.05)
+        yield from self._walk_way(self._standoff(self._grip_stance()), EMPTY_HANDED)
+        self._say("ready", "the station is ahead", "reach", 0.1)
+        yield from self._raise_hands()
+        yield from self._step_up(self._grip_stance, STEPPING_UP)
+        yield from self._until_sure()
+        self._say("reach", "the tote is within reach", "grip", 0.2)
+        yield from self._reach()
+        self._say("grip", "the fingers are above and below both lips", "lift", 0.3)
+        yield from self._close_fingers()
+        if self._has_grip():
+            if self._too_far_to_lift() > 0.0:
+                self._say("draw_near", "the tote is too far away to be lifted", "lift", 0.32)
+                yield from self._drag(-self._too_far_to_lift())
+            self._say("lift", "both lips are between the pads", "step_back", 0.35)
+            yield from self._lift()
+            if self._is_lifted():
+                return True
+            self._problem = "the tote did not come along"
+        else:
+            self._problem = f"missed the grip: pads {self._openings_text()} apart"
+        self._say("let_go", self._problem, "approach", 0.2)
+        yield from self._let_go()
+        yield from self._back_off()
+        return False
+
+    def _pull_to_edge(self) -> Generator[WholeBodyTarget, None, bool]:
+        """Pulls a tote that stands too far back over its surface, by its near lip, to where it can be gripped as usual."""
+        self._say("approach", f"{self._order.tote} stands far back on {self._source_station.name}", "reach_lip", 0.01)
+        yield from self._walk_way(self._standoff(self._pull_stance()), EMPTY_HANDED)
+        self._say("ready", "the station is ahead", "reach_lip", 0.015)
+        yield from self._raise_hands_before_lip()
+        yield from self._step_up(self._pull_stance, STEPPING_UP)
+        yield from self._until_sure()
+        self._say("reach_lip", "no more than its near lip is within reach", "grip_lip", 0.02)
+        yield from self._reach_lip()
+        self._say("grip_lip", "the fingers are above and below the near lip", "pull", 0.025)
+        yield from self._close_fingers()
+        if self._has_grip(LIP_OPENING):
+            self._say("pull", "the near lip is between the pads", "let_go", 0.03)
+            yield from self._pull(self._pull_distance())
+            if self._is_to_be_pulled():
+                self._problem = "the tote did not come to the edge"
+        else:
+            self._problem = f"missed the near lip: pads {self._openings_text()} apart"
+        is_near = not self._is_to_be_pulled()
+        self._say("let_go", "the tote is at the edge" if is_near else self._problem, "step_back", 0.035)
+        yield from self._open_fingers()
+        self._say("step_back", "hands are free", "approach", 0.04)
+        over = max(self._behind_edge(self._source_station, hand)[0] for hand in self._actual_hands())
+        yield from self._back_off(max(STANDOFF, over + HAND_HALF_HEIGHT))
+        return is_near
 
     def _say(self, subtask: str, reason: str, next_subtask: str, progress: float) -> None:
         self._subtask, self._reason, self._next, self._progress = subtask, reason, next_subtask, progress
@@ -276,16 +322,26 @@ class CarryOutOrder:
         x, y, yaw = place.pose
         return planar(surface[0, 3], surface[1, 3], yaw_of(surface), surface[2, 3]) @ planar(x, y, yaw)
 
-    def _stance_distance(self, station, odom_from_tote: np.ndarray) -> float:
-        """Metres from the base to the middle of a tote that is handled on a station."""
-        surface = self._surface(station.name, 0)
-        at = inverse(surface) @ odom_from_tote
-        behind_edge = float(at[0, 3]) - station.front_x
+    def _stance_distance(self, station, odom_from_tote: np.ndarray, *, reach: float | None = None) -> float:
+        """Metres from the base to the middle of a tote that is handled on a station.
+
+        Args:
+            station: what the tote stands on.
+            odom_from_tote: (4, 4).
+            reach: m from the base up to which the tote is handled with ease; by default as the waist bears it.
+        """
+        bottom = float(odom_from_tote[2, 3])
+        reach = self._bearable_reach(bottom) if reach is None else reach
+        behind_edge, y = self._behind_edge(station, odom_from_tote)
         # For a tote far behind the edge it stands as near as its legs may, for a near one as the waist bears it best.
-        legs = leg_distance(station, float(at[1, 3]), raised=float(surface[2, 3]) - station.surface_height(0),
-                            pelvis_height=working_height(float(odom_from_tote[2, 3])))  # fmt: skip
-        return max(STANCE_DISTANCE, min(behind_edge + EDGE_DISTANCE, self._bearable_reach(float(odom_from_tote[2, 3]))),
-                   behind_edge + legs)  # fmt: skip
+        raised = float(self._surface(station.name, 0)[2, 3]) - station.surface_height(0)
+        legs = leg_distance(station, y, raised=raised, pelvis_height=working_height(bottom))
+        return max(STANCE_DISTANCE, min(behind_edge + EDGE_DISTANCE, reach), behind_edge + legs)
+
+    def _behind_edge(self, station, odom_from_object: np.ndarray) -> tuple[float, float]:
+        """Metres from a station's front edge to a tote's or a hand's middle, and from the station's middle to its left."""
+        at = inverse(self._surface(station.name, 0)) @ odom_from_object
+        return float(at[0, 3]) - station.front_x, float(at[1, 3])
 
     def _bearable_reach(self, bottom: float) -> float:
         """Metres from the base at which the waist bears the tote, taken for heavy until it has been lifted."""
@@ -306,14 +362,29 @@ class CarryOutOrder:
         """(3,) m in `odom`, that far ahead."""
         return distance * np.array([math.cos(self._pose[2]), math.sin(self._pose[2]), 0.0])
 
-    def _stance_before(self, station, odom_from_tote: np.ndarray) -> np.ndarray:
-        """(3,) base pose (x, y, yaw) in `odom` from which a tote is handled."""
-        yaw, distance = yaw_of(odom_from_tote), self._stance_distance(station, odom_from_tote)
+    def _stance_before(self, station, odom_from_tote: np.ndarray, *, reach: float | None = None) -> np.ndarray:
+        """(3,) base pose (x, y, yaw) in `odom` from which a tote is handled; arguments as of `_stance_distance`."""
+        yaw, distance = yaw_of(odom_from_tote), self._stance_distance(station, odom_from_tote, reach=reach)
         x, y = odom_from_tote[:2, 3] - distance * np.array([math.cos(yaw), math.sin(yaw)])
         return np.array([x, y, yaw])
 
     def _grip_stance(self) -> np.ndarray:
         return self._stance_before(self._source_station, self._source_tote())
+
+    def _pull_stance(self) -> np.ndarray:
+        tote = self._source_tote()
+        return self._stance_before(self._source_station, tote, reach=pull_reach(self._tote.carrier, float(tote[2, 3])))
+
+    def _is_to_be_pulled(self) -> bool:
+        """Whether the tote stands too far back to be gripped as usual, where it can be pulled."""
+        at = inverse(self._surface(self._source_station.name, self._source_shelf)) @ self._source_tote()
+        seen = replace(self._placements[self._order.tote], pose=(float(at[0, 3]), float(at[1, 3]), yaw_of(at)))
+        return is_to_be_pulled(self._factory, self._order.tote, self._placements | {self._order.tote: seen})
+
+    def _pull_distance(self) -> float:
+        """Metres to where the tote is close behind its surface's front edge."""
+        behind_edge, _ = self._behind_edge(self._source_station, self._source_tote())
+        return behind_edge - 0.5 * self._tote.carrier.width - EASY_EDGE
 
     def _place_stance(self) -> np.ndarray:
         return self._stance_before(self._factory.station(self._place.station), self._goal_tote())
@@ -498,11 +569,11 @@ class CarryOutOrder:
     def _standoff(self, stance: np.ndarray) -> np.ndarray:
         return stance - STANDOFF * np.array([math.cos(stance[2]), math.sin(stance[2]), 0.0])
 
-    def _back_off(self) -> Script:
-        """Walks backwards with the hands out of the way, then lets them hang."""
+    def _back_off(self, distance: float = STANDOFF) -> Script:
+        """Walks m backwards with the hands out of the way, then lets them hang."""
         self._held = tuple(inverse(self._footprint()) @ hand for hand in self._actual_hands())
         self._opening = OPEN
-        yield from self._walk_back(STANDOFF)
+        yield from self._walk_back(distance)
         self._held = None
         self._posture = UPRIGHT
         yield from self._come_to_a_stand()
@@ -538,6 +609,24 @@ class CarryOutOrder:
         self._opening = OPEN
         yield from self._move_hands(goals, posture=posture, frame=FRAME_BASE_FOOTPRINT, starts=self._measured_hands())
         self._held = goals
+
+    def _raise_hands_before_lip(self) -> Script:
+        """Brings the hands before the body at the height of the tote's near lip."""
+        at_ready = planar(LIP_READY_DISTANCE, 0.0, 0.0, float(self._source_tote()[2, 3]))
+        goals = tuple(at_ready @ hand_at_near_lip(self._tote.carrier, side) for side in (0, 1))
+        yield from self._come_to_a_stand()
+        posture = self._postures.plan(goals)
+        self._opening = OPEN
+        yield from self._move_hands(goals, posture=posture, frame=FRAME_BASE_FOOTPRINT, starts=self._measured_hands())
+        self._held = goals
+
+    def _reach_lip(self) -> Script:
+        """Hands to the near lip: before it, then onto it."""
+        tote = self._source_tote()
+        grip = tuple(tote @ hand_at_near_lip(self._tote.carrier, side) for side in (0, 1))
+        before = tuple(tote @ hand_at_near_lip(self._tote.carrier, side, off=0.06) for side in (0, 1))
+        yield from self._move_hands(before, posture=self._bend_for(grip))
+        yield from self._move_hands(grip, speed=0.12, settle=0.25)
 
     def _reach(self) -> Script:
         """Hands to both sides of the lip: beside it, then onto it."""
@@ -581,18 +670,41 @@ class CarryOutOrder:
         while self._now - begin < 0.7:
             yield self._target(hands=hands, opening=0.0)
 
-    def _has_grip(self) -> bool:
-        low, high = GRIP_OPENING
+    def _has_grip(self, within: tuple[float, float] = GRIP_OPENING) -> bool:
         openings = self._observation.state.gripper_openings
-        return bool((openings > low).all() and (openings < high).all())
+        return bool((openings > within[0]).all() and (openings < within[1]).all())
 
     def _openings_text(self) -> str:
         return " and ".join(f"{1000 * o:.0f} mm" for o in self._observation.state.gripper_openings)
 
-    def _draw_near(self) -> Script:
-        """Pulls the tote over its surface, to where it can be lifted."""
-        pull = self._forward(-self._too_far_to_lift())
-        yield from self._move_hands(tuple(_shifted(h, pull) for h in self._actual_hands()), opening=0.0, speed=0.10, settle=0.2)
+    def _drag(self, distance: float) -> Script:
+        """Moves the tote over its surface, m ahead: pulls it if that is negative."""
+        goals = tuple(_shifted(hand, self._forward(distance)) for hand in self._actual_hands())
+        posture = self._bend_for(goals, otherwise=self._posture)
+        yield from self._move_hands(goals, posture=posture, opening=0.0, speed=0.10, settle=0.2)
+
+    def _pull(self, distance: float) -> Script:
+        """Walks backwards with the tote by its near lip, which is raised a little: it drags on its far feet alone.
+
+        Flat, it would tip over its near feet wherever friction is above 0.6, as the lip is that much higher than half the
+        feet are apart; and all of its weight would drag. Hands go straight while the body sways over its steps.
+        """
+        start, hands, back = self._pose.copy(), self._actual_hands(), self._forward(-1.0)
+        gone = raised = rate = 0.0
+        while gone < distance or raised > 0.0:
+            is_there = gone >= distance
+            rate = 0.0 if is_there else min(rate + PULL_SPEED * PERIOD_S, PULL_SPEED)
+            gone += rate * PERIOD_S
+            raised = max(raised - LIP_LIFT_SPEED * PERIOD_S, 0.0) if is_there else min(raised + LIP_LIFT_SPEED * PERIOD_S, LIP_LIFT)
+            by = gone * back + [0.0, 0.0, raised]
+            velocities = np.zeros((2, 6))
+            velocities[:, :3] = rate * back
+            velocity = np.zeros(3)
+            if not is_there:
+                velocity = velocity_to(self._pose, start + [*(gone * back[:2]), 0.0], CARRYING) - [rate, 0.0, 0.0]
+            yield self._target(velocity=velocity, hands=tuple(_shifted(h, by) for h in hands), opening=0.0, hand_velocities=velocities)
+        while self._observation.control.mode == "walking":
+            yield self._target(hands=tuple(_shifted(h, gone * back) for h in hands), opening=0.0)
 
     def _lift(self) -> Script:
         self._grip_transforms = tote_from_hands(self._source_tote(), self._actual_hands())
@@ -607,12 +719,15 @@ class CarryOutOrder:
     def _is_lifted(self) -> bool:
         return bool(self._odom_from_tote[2, 3] - self._tote_height_before > 0.6 * CLEARANCE)
 
+    def _open_fingers(self) -> Script:
+        hands, begin = self._actual_hands(), self._now
+        while self._now - begin < (0.15 if self._belt_velocity().any() else 0.35):
+            yield self._target(hands=hands, opening=OPEN)
+
     def _let_go(self) -> Script:
         """Opens, takes the hands away sideways, then back."""
-        belt = self._belt_velocity()
-        hands, begin = self._actual_hands(), self._now
-        while self._now - begin < (0.35 if not belt.any() else 0.15):
-            yield self._target(hands=hands, opening=OPEN)
+        hands, belt = self._actual_hands(), self._belt_velocity()
+        yield from self._open_fingers()
         lateral = hands[0][:3, 3] - hands[1][:3, 3]
         lateral /= np.linalg.norm(lateral)
         # On a running belt the tote comes after the hand downstream and leaves the other by itself.
@@ -696,8 +811,7 @@ class CarryOutOrder:
         down = tuple(_raised(h, -0.014) for h in self._actual_hands())
         yield from self._move_hands(down, opening=0.0, speed=0.06, settle=0.2)
         if push > 0.0:
-            there = tuple(_shifted(h, self._forward(push)) for h in self._actual_hands())
-            yield from self._move_hands(there, posture=self._bend_for(there, otherwise=self._posture), opening=0.0, speed=0.10, settle=0.2)
+            yield from self._drag(push)
 
 
 def _raised(pose: np.ndarray, height: float) -> np.ndarray:

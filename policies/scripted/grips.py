@@ -9,9 +9,9 @@ import numpy as np
 import pinocchio as pin
 
 from humanoid_control.inverse_kinematics import IkOptions, IkTargets, IkTasks, InverseKinematics
-from humanoid_control.mission.load_carriers import LoadCarrier
+from humanoid_control.mission.load_carriers import LONG_LIP_DEPTH, WALL_THICKNESS, LoadCarrier
 from humanoid_control.robot_model import RobotModel
-from humanoid_control.transforms import inverse, rotation_x, rotation_z, to_pose, transform
+from humanoid_control.transforms import inverse, rotation_x, rotation_y, rotation_z, to_pose, transform
 from humanoid_control.whole_body_control.controller import standing_posture
 
 # The hand comes diagonally from outside, fingers one above and one below the lip: the weight rests on the lower finger
@@ -24,6 +24,10 @@ EDGE_DISTANCE = 0.28  # m from the base to a station's front edge where nothing 
 GRIP_OPENING = (0.013, 0.025)  # m between pads that have a lip between them
 CARRY_DISTANCE = 0.36  # m the same while walking with it
 CARRY_GRIP_HEIGHT = 0.95  # m, of the hands
+LIP_PITCH = math.radians(15)  # of hands at the near lip: fingers point down a little, one above the lip, one below
+LIP_DEPTH = 0.021  # m, the lip's middle beyond the pads': their tips reach the wall below it
+LIP_OPENING = (0.013, 0.032)  # m between pads that have the near lip between them
+LIP_SPREAD = 0.10  # m, of each hand at the near lip from the tote's middle
 READY = {"outward": 0.09, "backward": 0.17}  # m off the grip: hands beside the body, in front of the station's edge
 
 
@@ -39,6 +43,21 @@ def hand_in_tote(carrier: LoadCarrier, side: int, *, outward: float = 0.0, backw
     rotation = rotation_z(-sign * HAND_YAW) @ rotation_x(sign * math.pi / 2)
     return transform(rotation, np.array([-BACKWARD - backward, sign * (carrier.length / 2 + OUTWARD + outward),
                                          carrier.grip_height + up]))  # fmt: skip
+
+
+def hand_at_near_lip(carrier: LoadCarrier, side: int, *, off: float = 0.0) -> np.ndarray:
+    """(4, 4) tote_from_hand of the grip at the lip of the long side that faces the robot, or of a point before it.
+
+    Args:
+        carrier: the tote.
+        side: 0 left, 1 right.
+        off: m away from the grip, back along the fingers.
+    """
+    sign = 1.0 if side == 0 else -1.0
+    along = np.array([math.cos(LIP_PITCH), 0.0, -math.sin(LIP_PITCH)])
+    rotation = rotation_y(LIP_PITCH) @ rotation_x(sign * math.pi / 2)
+    lip = np.array([-0.5 * (carrier.width - LONG_LIP_DEPTH - WALL_THICKNESS), sign * LIP_SPREAD, carrier.grip_height])
+    return transform(rotation, lip - (LIP_DEPTH + off) * along)
 
 
 @dataclass(frozen=True)

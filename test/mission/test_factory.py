@@ -30,7 +30,7 @@ from humanoid_control.mission.placement import (
     ordered_placement,
     tote_footprint,
 )
-from humanoid_control.mission.reach import reachable_depth
+from humanoid_control.mission.reach import pullable_depth, reachable_depth
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTORIES = sorted((ROOT / "config" / "factories").glob("*.yaml"))
@@ -255,7 +255,41 @@ def test_tote_too_deep_to_reach_is_refused():
     data["stations"][0].update(size=[1.0, 1.0], pose=[1.05, 0.0, 0.0])
     data["totes"][0]["at"] = [0.0, 0.0, 0.0]
     message = refusal(data)
-    assert "0.50 m behind the front edge" in message and str(MAX_REACH_DEPTH) in message
+    pullable = pullable_depth(build_factory(factory_data()).station("infeed"), LOAD_CARRIERS["klt_3147"], 0.7, 0.0)
+    assert "0.50 m behind the front edge" in message and f"at most {pullable:.2f} m" in message
+
+
+def far_back(**changes) -> dict:
+    """The factory with t1 out of the hands' reach, and other things changed."""
+    data = factory_data()
+    data["stations"][0].update(size=[1.0, 1.0], pose=[1.05, 0.0, 0.0])
+    data["totes"][0]["at"] = [MAX_REACH_DEPTH - 0.5 + 0.08, 0.0, 0.0]
+    data["orders"] = [{"tote": "t1", "to": "rack", "shelf": 1}]
+    for key, value in changes.items():
+        data[key] = [*data[key], value]
+    return data
+
+
+def test_tote_that_can_be_pulled_to_the_edge_is_allowed():
+    build_factory(far_back())
+
+
+def test_tote_that_cannot_be_pulled_for_another_in_its_way_is_refused():
+    near = TOTE | {"name": "near", "station": "infeed", "at": [-0.38, 0.1, 0.0]}
+    message = refusal(far_back(totes=near))
+    assert "orders[0].tote" in message and "near in its way" in message and f"at most {MAX_REACH_DEPTH} m" in message
+
+
+def test_tote_far_back_on_another_is_refused():
+    data = far_back(totes=TOTE | {"name": "t9", "on": "t1"})
+    data["orders"] = [{"tote": "t9", "to": "rack", "shelf": 1}]
+    assert "stands on t1" in refusal(data)
+
+
+def test_tote_far_back_on_a_low_table_is_refused():
+    data = far_back()
+    data["stations"][0]["height"] = 0.5
+    assert "out of the robot's reach" in refusal(data)
 
 
 def test_destination_too_deep_to_reach_is_refused():

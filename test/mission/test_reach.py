@@ -112,3 +112,22 @@ def test_a_heavy_or_a_low_tote_is_borne_only_nearer():
     assert reach.bearable_reach(carrier, 3.0, 0.7) < reach.bearable_reach(carrier, 1.0, 0.7)
     assert reach.bearable_reach(carrier, 2.0, 0.45) < reach.bearable_reach(carrier, 2.0, 0.7)
     assert reach.bearable_reach(LOAD_CARRIERS["klt_4147"], 2.0, 0.7) < reach.bearable_reach(carrier, 2.0, 0.7)
+
+
+def test_a_tote_is_pulled_from_further_back_than_it_is_gripped():
+    for station in (TABLE, RACK):
+        for carrier in LOAD_CARRIERS.values():
+            bottom = station.surfaces[-1]
+            depths = [limit(station, carrier, bottom, 0.0) for limit in (
+                reach.comfortable_depth, reach.reachable_depth, reach.pullable_depth)]  # fmt: skip
+            assert depths == sorted(depths) and depths[2] > depths[1] + 0.05
+
+
+def test_nothing_is_pulled_from_under_a_shelf_off_a_running_belt_or_from_low_or_high_up():
+    carrier = LOAD_CARRIERS["klt_3147"]
+    assert reach.pullable_depth(BELT, carrier, 0.65, 0.0) == 0.0
+    assert reach.pullable_depth(BELT.model_copy(update={"speed": 0.0}), carrier, 0.65, 0.0) > 0.0
+    under = RACK.model_copy(update={"shelves": (0.65, 1.00)})
+    assert reach.pullable_depth(under, carrier, 0.65, 0.0) == 0.0
+    for height in (reach.PULL_HEIGHTS[0] - 0.01, reach.PULL_HEIGHTS[-1] + 0.01):
+        assert reach.pullable_depth(TABLE.model_copy(update={"height": height}), carrier, height, 0.0) == 0.0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from humanoid_control.errors import OrderError
-from humanoid_control.mission.factory import Order, Randomise, RobotPlace
+from humanoid_control.mission.factory import Order, Randomise, RobotPlace, load_factory
 from perception.poses import PoseSet
 from policies.evaluation.episode_record import EpisodeWatch, record_episode
 from policies.policy import FAILED, RUNNING
@@ -17,6 +18,9 @@ from policies import runtime
 from policies.registry import make_policy
 from policies.runtime import run_episode
 from policies.scripted import carry_out_order
+
+
+FACTORIES = Path(__file__).resolve().parents[2] / "config" / "factories"
 
 
 @pytest.fixture
@@ -189,3 +193,72 @@ def test_a_tote_known_badly_is_not_reached_for(model, line_side, monkeypatch):
     (order,) = record["orders"]
     assert order["reason"] == "gave_up" and "does not see t1 well enough: to 50 mm" in order["detail"]
     assert "reach" not in order["durations_s"]
+
+
+# --- a tote at the back of a shelf --------------------------------------------------------------------------------
+
+
+def pull_from_back(**tote):
+    factory = load_factory(FACTORIES / "pull_from_back.yaml")
+    (far,) = factory.totes
+    start = RobotPlace(start=(0.25, 0.0, 0.0))
+    return factory.model_copy(update={"totes": (far.model_copy(update=tote),), "randomise": Randomise(), "robot": start})
+
+
+@pytest.mark.parametrize("mass", [0.6, 2.5])
+def test_a_tote_far_back_is_pulled_to_the_edge_before_it_is_gripped(model, mass):
+    factory = pull_from_back(mass=mass)
+    rack, seen, poses = factory.station("rack_1"), [], []
+
+    def look(floor, loop, output):
+        if output is None:
+            return
+        if not seen or seen[-1] != output.subtask:
+            seen.append(output.subtask)
+        body = floor.robot.data.body(floor.world.tote_bodies["t1"])
+        if output.subtask == "pull":
+            poses.append(np.degrees(np.arccos(min(body.xmat[8], 1.0))))
+        if seen.count("approach") == 2:
+            poses.append(rack.in_station((*body.xpos[:2], 0.0))[0] - rack.front_x)
+            raise SeenEnough
+
+    with pytest.raises(SeenEnough):
+        result = run_episode(model, factory, 0, policy=make_policy("scripted", model), on_tick=look)
+        raise AssertionError(f"ended before the tote was near: {result.orders}, after {seen}")
+    *tilts, depth = poses
+    assert seen == ["approach", "ready", "reach_lip", "grip_lip", "pull", "let_go", "step_back", "approach"]
+    assert max(tilts) < 15.0
+    half = factory.totes[0].carrier.width / 2
+    assert half < depth < half + 0.12  # wholly on the shelf, close behind its edge
+
+
+def test_a_tote_near_the_edge_is_not_pulled(make_onlooker, policy):
+    factory = pull_from_back(at=(-0.15, 0.0, 0.0))
+    policy.reset(factory, factory.orders[0])
+    outputs = act_for(policy, make_onlooker(factory), 0.2)
+    assert "far back" not in outputs[-1].reason and outputs[-1].next_subtask == "reach"
+
+
+def test_a_missed_lip_is_noticed_and_tried_again(model):
+    """Somebody pushes the tote further back while the hands reach for its lip: they close on nothing, and come again."""
+    factory = pull_from_back(at=(0.06, 0.0, 0.0))
+    seen, moved = [], False
+
+    def meddle(floor, loop, output):
+        nonlocal moved
+        if output is None:
+            return
+        if not seen or seen[-1] != output.subtask:
+            seen.append(output.subtask)
+        if output.subtask == "reach_lip" and not moved:
+            moved = True
+            put_tote(floor, "t1", np.array([0.05, 0.0, 0.0]))
+        if moved and seen.count("pull"):
+            raise SeenEnough
+
+    watch = EpisodeWatch(meddle)
+    with pytest.raises(SeenEnough):
+        result = run_episode(model, factory, 0, policy=make_policy("scripted", model), on_tick=watch)
+        raise AssertionError(f"ended before it pulled: {result.orders}, after {seen}")
+    assert seen.count("reach_lip") == 2 and watch.timelines[0].retries == 1
+    assert "missed the near lip" in watch.timelines[0].problem

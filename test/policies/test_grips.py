@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pinocchio as pin
 import pytest
 
 from humanoid_control.errors import SolverError
-from humanoid_control.mission.load_carriers import GRIP_LIP_DEPTH, LIP_THICKNESS, LOAD_CARRIERS
+from humanoid_control.mission.load_carriers import GRIP_LIP_DEPTH, LIP_THICKNESS, LOAD_CARRIERS, LONG_LIP_DEPTH
 from humanoid_control.transforms import planar
 from humanoid_control.whole_body_control.controller import standing_posture
 from policies.scripted.grips import (
     GRIP_OPENING,
+    LIP_OPENING,
+    LIP_PITCH,
     STANCE_DISTANCE,
     UPRIGHT,
     HandKinematics,
     PosturePlanner,
+    hand_at_near_lip,
     hand_in_tote,
     tote_from_hands,
 )  # fmt: skip
 
 CARRIERS = list(LOAD_CARRIERS.values())
+PAD_HALF_LENGTH = 0.033  # m, of the gripper's pads about the hand's frame (urdf/generate.py)
 MIRROR = np.diag([1.0, -1.0, 1.0])
 
 
@@ -48,6 +54,31 @@ def test_hands_grip_both_lips_and_mirror_each_other(carrier):
         np.testing.assert_allclose(np.abs(hand[:3, 1]), [0, 0, 1], atol=1e-12)  # one finger above, one below
         np.testing.assert_allclose(hand[:3, :3].T @ hand[:3, :3], np.eye(3), atol=1e-12)
         assert np.linalg.det(hand[:3, :3]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS, ids=lambda c: c.kind)
+def test_hands_at_the_near_lip_have_it_between_their_pads_and_mirror_each_other(carrier):
+    left, right = hand_at_near_lip(carrier, 0), hand_at_near_lip(carrier, 1)
+    np.testing.assert_allclose(right[:3, 3], MIRROR @ left[:3, 3], atol=1e-12)
+    edge, wall = -carrier.width / 2, -carrier.wall_half_extents[0]
+    for hand in (left, right):
+        lip = np.linalg.inv(hand) @ [0.5 * (edge + wall), hand[1, 3], carrier.grip_height, 1.0]
+        assert abs(lip[1]) < 0.005 and 0.0 < lip[0] < PAD_HALF_LENGTH  # in the middle between the pads, along their length
+        tip = hand @ [PAD_HALF_LENGTH, 0.0, 0.0, 1.0]
+        assert edge < tip[0] < wall + 0.02 and tip[2] < carrier.grip_height  # over the lip, pointing down a little
+        assert abs(hand[1, 3]) < carrier.length / 2  # within the tote's own width: nothing beside it is in the way
+
+
+def test_the_near_lip_between_the_pads_is_told_from_a_closed_and_an_open_hand():
+    low, high = LIP_OPENING
+    thickness = LIP_THICKNESS * math.cos(LIP_PITCH) + LONG_LIP_DEPTH * math.sin(LIP_PITCH)
+    assert 0.0 < low < LIP_THICKNESS < thickness < high < 0.05
+
+
+def test_points_before_the_near_lip_lie_back_along_the_fingers():
+    carrier = CARRIERS[0]
+    there, before = hand_at_near_lip(carrier, 0), hand_at_near_lip(carrier, 0, off=0.1)
+    np.testing.assert_allclose(before[:3, 3], there[:3, 3] - 0.1 * there[:3, 0], atol=1e-12)
 
 
 def test_points_off_the_grip_lie_where_they_are_said_to():

@@ -14,6 +14,7 @@ from humanoid_control.mission.factory import (
     MAX_REACH_DEPTH,
     MAX_SURFACE_HEIGHT,
     MIN_SURFACE_HEIGHT,
+    Randomise,
     build_factory,
     load_factory,
     parse_factory,
@@ -21,6 +22,7 @@ from humanoid_control.mission.factory import (
 )
 from humanoid_control.mission.factory_checks import robot_start_problem
 from humanoid_control.mission.placement import fits_on
+from humanoid_control.mission.reach import pullable_depth, reachable_depth
 from humanoid_control.simulation.episode import JOINT_COUNT, NOMINAL_FRICTION, draw_episode
 
 LINE_SIDE = Path(__file__).resolve().parents[2] / "config" / "factories" / "line_side.yaml"
@@ -162,6 +164,16 @@ def test_ordered_totes_stay_within_reach():
     depths = [draw_episode(factory, seed).factory.tote("t1").at[0] + 0.5 for seed in SEEDS]
     assert max(depths) <= MAX_REACH_DEPTH + 1e-6
     assert np.ptp(depths) > 0.1
+
+
+def test_a_tote_to_be_pulled_stays_within_what_can_be_pulled():
+    factory = load_factory(LINE_SIDE.parent / "pull_from_back.yaml")
+    factory = factory.model_copy(update={"randomise": Randomise(tote_pose=(0.2, 0.1, 0.1))})
+    rack, tote = factory.station("rack_1"), factory.tote("t1")
+    for seed in SEEDS:
+        x, y, _ = draw_episode(factory, seed).factory.tote("t1").at
+        assert x - rack.front_x <= pullable_depth(rack, tote.carrier, rack.shelves[1], y) + 1e-6
+    assert tote.at[0] - rack.front_x > reachable_depth(rack, tote.carrier, rack.shelves[1], 0.0)
 
 
 def test_racks_keep_their_clear_heights(random_factory):
