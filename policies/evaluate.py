@@ -18,6 +18,7 @@ from rich.table import Table
 
 from humanoid_control.bench.report import versions
 from humanoid_control.errors import ConfigurationError
+from humanoid_control.simulation.layouts import SPLITS
 from perception.evaluation.looks import LOOKS
 from perception.poses import RUNGS
 from policies.evaluation.campaign import VIDEO_ALL, VIDEO_FAILURES, Campaign, run_campaign
@@ -44,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--policy", metavar="NAME", help="who decides: scripted")
     add("--poses", metavar="RUNG[,RUNG...]", help=f"who says where things are: {', '.join(RUNGS)} (default oracle; "
         f"for {PERCEPTION} {RUNGS_OF_PERCEPTION})")  # fmt: skip
+    add("--layouts", metavar="SPLIT", help=f"draw each episode's floor from its seed, in one of two splits that share none: "
+        f"{', '.join(SPLITS)}")  # fmt: skip
     add("--checkpoint", help="parameters of a learned policy", **file)
     add("--episodes", type=int, metavar="N", help="how many episodes, one a seed")
     add("--hours", type=float, metavar="H",
@@ -91,7 +94,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _campaign(args: argparse.Namespace, rung: str, *, video: Path | None) -> Campaign:
     return Campaign(
-        factory=str(args.factory[0]), policy=args.policy, poses=rung, checkpoint=str(args.checkpoint) if args.checkpoint else None,
+        factory=str(args.factory[0]), policy=args.policy, poses=rung, layouts=args.layouts,
+        checkpoint=str(args.checkpoint) if args.checkpoint else None,
         video=str(video) if video else None, video_of=VIDEO_FAILURES if args.video_failures else VIDEO_ALL,
     )  # fmt: skip
 
@@ -123,12 +127,14 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigurationError("--resume needs --json FILE: the episodes so far are in the .jsonl file beside it.")
     if args.video_failures and not args.video:
         raise ConfigurationError("--video-failures needs --video DIR.")
+    if args.hours is not None and args.layouts is not None:
+        raise ConfigurationError("--hours stays on one floor; --layouts does not go with it.")
     if args.hours is not None and (args.video or args.resume or (args.workers or 1) > 1):
         raise ConfigurationError("--hours is one long episode in one process; --video, --resume and --workers do not go with it.")
 
 
 def _check_of_perception(args: argparse.Namespace) -> None:
-    for option in ("hours", "checkpoint", "video", "resume", "require"):
+    for option in ("hours", "layouts", "checkpoint", "video", "resume", "require"):
         if getattr(args, option):
             raise ConfigurationError(f"--{option} does not go with `humanoid evaluate {PERCEPTION}`.")
     if args.policy not in (None, "scripted"):
@@ -196,7 +202,7 @@ def _compare(args: argparse.Namespace, campaigns: list[Campaign]) -> int:
     complete = len(reports) == len(campaigns) and all(report["complete"] for report in reports.values())
     joined = {
         "factory": campaigns[0].factory, "policy": campaigns[0].policy, "poses": [campaign.poses for campaign in campaigns],
-        "checkpoint": campaigns[0].checkpoint, "seed": args.seed, "reports": reports,
+        "layouts": campaigns[0].layouts, "checkpoint": campaigns[0].checkpoint, "seed": args.seed, "reports": reports,
         "against": first, "differences": {rung: paired_difference(records[first], records[rung]) for rung in reports if rung != first},
         "complete": complete,
     }  # fmt: skip
@@ -221,8 +227,8 @@ def rung_journal_path(json_path: Path, rung: str) -> Path:
 
 def _heading(campaign: Campaign) -> dict:
     fingerprint = campaign.fingerprint()
-    return {"factory": campaign.factory, "policy": campaign.policy, "poses": campaign.poses, "checkpoint": campaign.checkpoint,
-            "factory_sha256": fingerprint["factory_sha256"], "model_sha256": fingerprint["model_sha256"],
+    return {"factory": campaign.factory, "policy": campaign.policy, "poses": campaign.poses, "layouts": campaign.layouts,
+            "checkpoint": campaign.checkpoint, "factory_sha256": fingerprint["factory_sha256"], "model_sha256": fingerprint["model_sha256"],
             "code_sha256": fingerprint["code_sha256"], "versions": versions()}  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.mission.factory import Factory, load_factory
 from humanoid_control.robot_model import RobotModel, default_urdf_path
+from humanoid_control.simulation.layouts import SPLITS, TRAINING, draw_layout
 from perception.poses import RUNGS
 from policies.evaluation.episode_record import record_episode
 from policies.evaluation.workers import run_jobs
@@ -28,6 +29,7 @@ class Campaign:
         factory: path of the factory file.
         policy: its name.
         poses: rung of perception.
+        layouts: split that each episode's layout is drawn from with its seed; None for the floor as in the file.
         checkpoint: path of the policy's parameters, for a learned one.
         video: folder for films, or None.
         video_of: `all` or `failures`.
@@ -36,6 +38,7 @@ class Campaign:
     factory: str
     policy: str
     poses: str = "oracle"
+    layouts: str | None = None
     checkpoint: str | None = None
     video: str | None = None
     video_of: str = VIDEO_ALL
@@ -44,10 +47,11 @@ class Campaign:
         """Refuses what cannot be evaluated, before any process is started.
 
         Raises:
-            ConfigurationError: an unknown policy or rung, or a checkpoint that is not there or not wanted.
+            ConfigurationError: an unknown policy, rung or split, or a checkpoint that is not there or not wanted.
             FactoryError: the factory file is wrong.
         """
-        for what, name, known in (("policy", self.policy, POLICIES), ("pose source", self.poses, RUNGS)):
+        for what, name, known in (("policy", self.policy, POLICIES), ("pose source", self.poses, RUNGS),
+                                  ("split of layouts", self.layouts or TRAINING, SPLITS)):  # fmt: skip
             if name not in known:
                 raise ConfigurationError(f"There is no {what} '{name}'; allowed: {', '.join(known)}.")
         if self.checkpoint is not None and not Path(self.checkpoint).is_file():
@@ -62,6 +66,7 @@ class Campaign:
             "factory_sha256": file_hash(Path(self.factory)),
             "policy": self.policy,
             "poses": self.poses,
+            "layouts": self.layouts,
             "checkpoint_sha256": file_hash(Path(self.checkpoint)) if self.checkpoint else None,
             "model_sha256": file_hash(default_urdf_path()),
             "code_sha256": code_hash(),
@@ -107,9 +112,10 @@ def make_episode_worker(campaign: Campaign) -> Callable[..., dict]:
 
     def carry_out(seed: int, _send: object = None) -> dict:
         films = campaign.video and campaign.video_of == VIDEO_ALL
-        record = _record(campaign, model, factory, seed, renderer if films else None)
+        floor = factory if campaign.layouts is None else draw_layout(factory, seed, split=campaign.layouts)
+        record = _record(campaign, model, floor, seed, renderer if films else None)
         if campaign.video and not films and not record["success"]:
-            _record(campaign, model, factory, seed, renderer)  # the same seed is the same episode: now with a film
+            _record(campaign, model, floor, seed, renderer)  # the same seed is the same episode: now with a film
         return record
 
     return carry_out

@@ -142,6 +142,8 @@ def test_hours_go_on_after_failures_and_are_accounted_for(tmp_path, pen):
     (("--policy", "scripted", "--poses", "oracle,", "--episodes", 1), "no pose source ''; allowed: oracle"),
     (("--policy", "scripted", "--poses", ",", "--episodes", 1), "--poses ',' names no pose source; allowed: oracle"),
     (("--policy", "scripted", "--poses", "tracker,oracle,tracker", "--episodes", 1), "--poses names 'tracker' 2 times"),
+    (("--policy", "scripted", "--layouts", "mine", "--episodes", 1), "no split of layouts 'mine'; allowed: training, held_out"),
+    (("--policy", "scripted", "--layouts", "training", "--hours", 1), "--layouts does not go with it"),
     (("--policy", "scripted", "--poses", "oracle,tracker", "--hours", 1), "--hours goes with one pose source; --poses names 2"),
     (("--episodes", 1), "--policy is missing"),
     (("--policy", "scripted", "--episodes", 1, "--look", "plain"), "--look goes with `humanoid evaluate perception` only"),
