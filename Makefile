@@ -9,9 +9,9 @@ setup:
 demo: setup
 	@.venv/bin/humanoid demo $(ARGS)
 
-# Training is tested too: with PyTorch, which nothing that runs on the robot needs.
+# Training and clusters are tested too: with PyTorch and Ray, which nothing that runs on the robot needs.
 test: setup
-	@scripts/set_up.sh train
+	@scripts/set_up.sh train ray
 	@.venv/bin/python -m pytest $(ARGS)
 
 bench: setup

@@ -20,6 +20,7 @@ COMMANDS = {
     "doctor": ("humanoid_control.doctor", "check the installation, a line each, with the remedy"),
     "launch": ("humanoid_control.ros.launch_runner", "run launch/NAME.launch.py"),
     "evaluate": ("policies.evaluate", "run orders without ROS, as fast as the machine can, and count successes"),
+    "generate": ("policies.data.generate", "make demonstrations of the scripted policy, as a LeRobotDataset"),
     "train": ("policies.train", "train what is learned: perception"),
     "bench": ("humanoid_control.bench", "measure, side by side with the peers"),
     "calibrate": ("perception.calibrate", "find out how the robot's cameras really sit, with its own hands as target"),

@@ -46,10 +46,16 @@ class NoiseScale:
     height: float = 0.03
 
 
-# Near a tote or its place a few centimetres decide; with a tote in the hands they must keep their distance.
+# Near a tote or its place a few centimetres decide, most of all between two shelves; with a tote in the hands they must
+# keep their distance.
 SCALES = {
+    "ready": NoiseScale(velocity=(0.10, 0.06, 0.30)),
     "reach": NoiseScale(hands=0.030, apart=0.012, turn=0.10, pitch=0.05, height=0.015),
     "grip": NoiseScale(hands=0.004, apart=0.002, turn=0.02, pitch=0.02, height=0.006),
+    "draw_near": NoiseScale(hands=0.010, apart=0.0, turn=0.0, pitch=0.03, height=0.010),
+    "lift": NoiseScale(hands=0.010, apart=0.0, turn=0.0, pitch=0.03, height=0.010),
+    "step_back": NoiseScale(hands=0.012, apart=0.010, turn=0.05, velocity=(0.08, 0.05, 0.20), pitch=0.03, height=0.010),
+    "align": NoiseScale(hands=0.020, apart=0.0, turn=0.0, velocity=(0.10, 0.06, 0.25), pitch=0.05, height=0.015),
     "set_down": NoiseScale(hands=0.015, apart=0.0, turn=0.0, pitch=0.03, height=0.010),
     "let_go": NoiseScale(hands=0.012, apart=0.005, turn=0.05, pitch=0.03, height=0.010),
 }

@@ -17,27 +17,30 @@ class Journal:
     The first line says what was measured; records are only added to a file that agrees with it.
     """
 
-    def __init__(self, path: Path, campaign: dict, *, resume: bool) -> None:
+    def __init__(self, path: Path, campaign: dict, *, resume: bool, key: str = "seed",
+                 remedy: str = "start anew with another --json") -> None:  # fmt: skip
         """Opens the file, and reads what an earlier run left there.
 
         Args:
             path: of the file, JSON lines.
             campaign: what makes two runs comparable.
             resume: go on with what is there.
+            key: of a record, unlike that of any other.
+            remedy: what to do about a file of another campaign.
 
         Raises:
             ConfigurationError: if it cannot be written, belongs to another campaign, or holds an unfinished one that
                 the user did not ask to resume.
         """
-        self._path = path
-        self.records: dict[int, dict] = {}
+        self._path, self._key, self._remedy = path, key, remedy
+        self.records: dict[int | str, dict] = {}
         try:
             lines = path.read_text().splitlines() if path.exists() else []
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
         rows = [row for row in map(_parsed, lines) if row is not None]
         is_complete = any(_COMPLETE in row for row in rows)
-        records = {row["seed"]: row for row in rows if "seed" in row}
+        records = {row[key]: row for row in rows if key in row}
         if resume and rows:
             self._check_same(rows[0].get(_CAMPAIGN), campaign)
             self.records = records
@@ -52,22 +55,28 @@ class Journal:
         for key, value in now.items():
             found = (before or {}).get(key)
             if found != value:
-                raise ConfigurationError(f"{self._path} cannot be resumed: its {key} is {found}, not {value}; start anew with "
-                                         "another --json.")  # fmt: skip
+                raise ConfigurationError(f"{self._path} cannot be resumed: its {key} is {found}, not {value}; {self._remedy}.")
 
     def add(self, record: dict) -> None:
-        """Appends a record; it is in the file when this returns."""
-        self.records[record["seed"]] = record
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        """Appends a record; it is in the file when this returns.
+
+        Raises:
+            ConfigurationError: it cannot be written.
+        """
+        self.records[record[self._key]] = record
+        try:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise ConfigurationError(f"{self._path} cannot be written: {error.strerror}.") from None
 
     def close(self, *, complete: bool) -> None:
-        """Puts the records in the order of their seeds."""
+        """Puts the records in the order of their keys."""
         self._file.close()
         self._rewrite(complete=complete)
 
     def _rewrite(self, *, complete: bool) -> None:
-        rows = [{_CAMPAIGN: self._campaign}, *(self.records[seed] for seed in sorted(self.records))]
+        rows = [{_CAMPAIGN: self._campaign}, *(self.records[key] for key in sorted(self.records))]
         if complete:
             rows.append({_COMPLETE: True})
         write_whole(self._path, "".join(json.dumps(row) + "\n" for row in rows))

@@ -18,7 +18,7 @@ from typing import Any
 
 from humanoid_control.errors import HumanoidControlError
 
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
 JOIN_TIMEOUT_S = 5.0
 
 Send = Callable[[Any], None]
@@ -90,8 +90,8 @@ def _give(connection: Connection, queue: Iterator[Any], busy: dict[Connection, A
 @contextmanager
 def _inherited_settings():
     """What processes started within inherit: a process that is born ignoring Ctrl-C keeps to it from its first line."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(_ONE_THREAD)
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
     try:

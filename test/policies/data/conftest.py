@@ -61,8 +61,8 @@ class MakeUp:
             made.histograms[camera] = histogram, sampled
         return made
 
-    def episode(self, seed: int, *, keep_failures: bool = True, **kind) -> PackedEpisode:
-        return pack(f"made_up_{seed:06d}", RECORD | {"seed": seed}, [self.demonstration(seed, **kind)], columns=self.columns,
+    def episode(self, seed: int, *, keep_failures: bool = True, name: str = "made_up", **kind) -> PackedEpisode:
+        return pack(f"{name}_{seed:06d}", RECORD | {"seed": seed}, [self.demonstration(seed, **kind)], columns=self.columns,
                     keep_failures=keep_failures)  # fmt: skip
 
     def format(self, cameras: tuple[str, ...] = ()) -> Format:
@@ -105,3 +105,8 @@ def edit_json(path: Path, change) -> None:
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def line_side_file() -> Path:
+    return LINE_SIDE
