@@ -17,6 +17,7 @@ from pathlib import Path
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.mission.factory import Factory, parse_factory
 from humanoid_control.robot_model import RobotModel, default_urdf_path
+from humanoid_control.simulation.cameras import open_gl_context
 from policies.data import schema
 from policies.data.demonstration import SUCCESS, check_rate, demonstrate
 from policies.data.errors import DataSetError
@@ -153,8 +154,14 @@ def jobs_of(plan: Plan, *, episodes: int, seed: int) -> list[Job]:
 
 
 def make_demonstration_worker(plan: Plan) -> Callable[..., PackedEpisode]:
-    """The function that carries out a job, for `run_jobs` and its like."""
+    """The function that carries out a job, for `run_jobs` and its like.
+
+    Raises:
+        SimulationError: there shall be images, and there is no OpenGL.
+    """
     factories = plan.check()
+    if plan.cameras:
+        open_gl_context(64, 64).free()  # or else every episode would fail of it
     model = RobotModel.load()
     columns = schema.frame_columns(model)
     model_sha256 = file_hash(default_urdf_path())

@@ -181,16 +181,15 @@ class _Files:
 
 
 def _write_all(folder: Path, staging: Staging, rows: list[dict], format_: Format, before: _Before) -> None:
-    tables = [pq.read_table(row["frames"]) for row in rows]
     tasks = before.tasks + sorted({row["facts"]["task"] for row in rows} - set(before.tasks))
-    subtasks = before.subtasks + sorted({name for table in tables for name in table[schema.SUBTASK].unique().to_pylist()}
-                                        - set(before.subtasks))  # fmt: skip
+    subtasks = before.subtasks + sorted({name for row in rows for name in row["facts"]["subtasks"]} - set(before.subtasks))
     data = _DataFiles(_Files(folder, DATA_PATH, before.file))
     films = {camera: _VideoFiles(_Files(folder, VIDEO_PATH, before.file, video_key=schema.image_column(camera)), format_.fps)
              for camera in format_.cameras}  # fmt: skip
     episodes, index, first_chunk = [], before.frames, divmod(before.file, FILES_PER_CHUNK)
-    for number, (row, table) in enumerate(zip(rows, tables), before.episodes):
-        facts, length = row["facts"], table.num_rows
+    for number, row in enumerate(rows, before.episodes):
+        facts, table = row["facts"], pq.read_table(row["frames"])
+        length = table.num_rows
         table = _indexed(table, number, index, tasks.index(facts["task"]), subtasks, format_)
         chunk, file = data.add(table)
         entry = {"episode_index": number, "tasks": [facts["task"]], "length": length, "data/chunk_index": chunk,

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -48,6 +49,9 @@ def pack(name: str, record: dict, demonstrations: list[Demonstration], *, column
     """
     orders, files = [], {}
     for made in demonstrations:
+        what = _not_finite(made, columns)
+        if what:  # one such number would spoil the whole data set
+            made.outcome, made.detail, made.columns = "error", what, {}
         is_kept = made.frames > 0 and (made.outcome == "success" or keep_failures)
         row = {"order": made.order, "task": made.task, "outcome": made.outcome, "detail": made.detail, "subtask": made.subtask,
                "problem": made.problem, "cycle_time_s": round(made.cycle_time_s, 6), "frames": made.frames, "kept": is_kept}  # fmt: skip
@@ -58,6 +62,7 @@ def pack(name: str, record: dict, demonstrations: list[Demonstration], *, column
         files[f"{folder}/{FRAMES}"] = _parquet(made, columns)
         files |= {f"{folder}/{camera}.mp4": film for camera, film in made.films.items()}
         row["statistics"] = _statistics(made, columns)
+        row["subtasks"] = sorted(set(made.columns[schema.SUBTASK]))
         row["cameras"] = list(made.films)
     return PackedEpisode(name, record | {"episode": name, "orders": orders}, files)
 
@@ -75,6 +80,16 @@ def to_array(values, column: schema.Column) -> pa.Array:
 def image_age_column(cameras: list[str] | tuple[str, ...]) -> tuple[schema.Column, ...]:
     """The column that says how old images are, where there are images."""
     return (schema.Column(schema.IMAGE_AGE, "float32", (schema.IMAGE_AGE,)),) if cameras else ()
+
+
+def _not_finite(made: Demonstration, columns: tuple[schema.Column, ...]) -> str:
+    """Which number is none, for people; empty if all are."""
+    for column in columns if made.frames else ():
+        if column.dtype == "float32":
+            bad = ~np.isfinite(made.columns[column.name]).reshape(made.frames, -1).all(axis=1)
+            if bad.any():
+                return f"{column.name} is not finite at frame {int(bad.argmax())}"
+    return ""
 
 
 def _values(made: Demonstration):

@@ -5,7 +5,7 @@ import pytest
 from humanoid_control.errors import ConfigurationError
 from policies.data import staging as staging_module
 from policies.data.errors import DataSetError
-from policies.data.staging import RECORD, Staging
+from policies.data.staging import RECORD, Staging, pack
 
 
 def test_an_episode_waits_with_its_record_and_files(make_up, tmp_path):
@@ -58,3 +58,12 @@ def test_a_damaged_record_is_named_with_the_way_out(make_up, tmp_path):
     (staging.folder / "made_up_000000" / RECORD).write_text("{")
     with pytest.raises(DataSetError, match="remove the folder .*made_up_000000, and the same command"):
         staging.record("made_up_000000")
+
+
+def test_an_episode_with_a_number_that_is_none_counts_as_failed(make_up):
+    made = make_up.demonstration(0)
+    made.columns["action"][7, 2] = float("inf")
+    packed = pack("made_up_000000", {"seed": 0}, [made], columns=make_up.columns, keep_failures=True)
+    order = packed.record["orders"][0]
+    assert (order["outcome"], order["detail"], order["kept"]) == ("error", "action is not finite at frame 7", False)
+    assert not packed.files
