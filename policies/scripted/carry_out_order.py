@@ -48,7 +48,7 @@ SURE, TOO_UNSURE, LOOK_S = 0.012, 0.03, 3.0  # m of deviation of a tote's place,
 REACH_SLACK = 0.03  # m of reach too far that is not worth pulling or pushing a tote
 LIP_READY_DISTANCE = 0.43  # m from the base to the middle of a tote whose near lip the hands have close to the body
 LIP_LIFT, LIP_LIFT_SPEED, PULL_SPEED = 0.02, 0.04, 0.10  # m, m/s, m/s (reached within 1 s)
-EASY_EDGE = 0.07  # m from a surface's front edge to a tote that was pulled there
+PULLED_TO = (0.04, 0.07)  # m from a surface's front edge to a tote that was pulled there, at least and at most
 PERSON_STOP_DISTANCE = 0.9  # m
 BESIDE = 0.06  # m that a hand comes and goes beside a tote
 HAND_HALF_HEIGHT = 0.075  # m, of an open hand on its side, and what it is kept off
@@ -244,7 +244,7 @@ class CarryOutOrder:
         yield from self._open_fingers()
         self._say("step_back", "hands are free", "approach", 0.04)
         over = max(self._behind_edge(self._source_station, hand)[0] for hand in self._actual_hands())
-        yield from self._back_off(max(STANDOFF, over + HAND_HALF_HEIGHT))
+        yield from self._back_off(over + HAND_HALF_HEIGHT)
         return is_near
 
     def _say(self, subtask: str, reason: str, next_subtask: str, progress: float) -> None:
@@ -330,13 +330,16 @@ class CarryOutOrder:
             odom_from_tote: (4, 4).
             reach: m from the base up to which the tote is handled with ease; by default as the waist bears it.
         """
-        bottom = float(odom_from_tote[2, 3])
-        reach = self._bearable_reach(bottom) if reach is None else reach
-        behind_edge, y = self._behind_edge(station, odom_from_tote)
+        reach = self._bearable_reach(float(odom_from_tote[2, 3])) if reach is None else reach
+        behind_edge, _ = self._behind_edge(station, odom_from_tote)
         # For a tote far behind the edge it stands as near as its legs may, for a near one as the waist bears it best.
+        return max(STANCE_DISTANCE, min(behind_edge + EDGE_DISTANCE, reach), behind_edge + self._leg_distance(station, odom_from_tote))
+
+    def _leg_distance(self, station, odom_from_tote: np.ndarray) -> float:
+        """Metres from a station's front edge at which legs keep off it where a tote on it is handled."""
+        _, y = self._behind_edge(station, odom_from_tote)
         raised = float(self._surface(station.name, 0)[2, 3]) - station.surface_height(0)
-        legs = leg_distance(station, y, raised=raised, pelvis_height=working_height(bottom))
-        return max(STANCE_DISTANCE, min(behind_edge + EDGE_DISTANCE, reach), behind_edge + legs)
+        return leg_distance(station, y, raised=raised, pelvis_height=working_height(float(odom_from_tote[2, 3])))
 
     def _behind_edge(self, station, odom_from_object: np.ndarray) -> tuple[float, float]:
         """Metres from a station's front edge to a tote's or a hand's middle, and from the station's middle to its left."""
@@ -382,9 +385,11 @@ class CarryOutOrder:
         return is_to_be_pulled(self._factory, self._order.tote, self._placements | {self._order.tote: seen})
 
     def _pull_distance(self) -> float:
-        """Metres to where the tote is close behind its surface's front edge."""
-        behind_edge, _ = self._behind_edge(self._source_station, self._source_tote())
-        return behind_edge - 0.5 * self._tote.carrier.width - EASY_EDGE
+        """Metres to where the tote is so close behind its surface's front edge that the waist bears it as it stands."""
+        tote, half = self._source_tote(), 0.5 * self._tote.carrier.width
+        bottom, (behind_edge, _) = float(tote[2, 3]), self._behind_edge(self._source_station, tote)
+        legs = self._leg_distance(self._source_station, tote)
+        return behind_edge - float(np.clip(self._bearable_reach(bottom) - legs, half + PULLED_TO[0], half + PULLED_TO[1]))
 
     def _place_stance(self) -> np.ndarray:
         return self._stance_before(self._factory.station(self._place.station), self._goal_tote())
