@@ -23,9 +23,9 @@ CARD, CARD_TEXT = "data_card.json", "data_card.md"
 LIFTING = ("grip", "draw_near", "lift")
 # Of each quantity of an episode: the size of a cell, and how much two episodes may differ and still be the same.
 CELLS = {
-    "tote x in base at grip (m)": (0.01, 0.003),
-    "tote y in base at grip (m)": (0.01, 0.003),
-    "tote yaw in base at grip (rad)": (0.03, 0.01),
+    "tote x in base at grip (m)": (0.005, 0.003),
+    "tote y in base at grip (m)": (0.005, 0.003),
+    "tote yaw in base at grip (rad)": (0.015, 0.01),
     "source height (m)": (0.01, 0.002),
     "goal height (m)": (0.01, 0.002),
     "tote mass (kg)": (0.25, 0.05),
