@@ -25,7 +25,7 @@ from policies.data.expert_noise import check_share
 from policies.data.frame_cameras import FrameCameras
 from policies.data.lerobot_dataset import Format, append, recover
 from policies.data.staging import PackedEpisode, Staging, pack
-from policies.evaluation.campaign import code_hash, file_hash
+from policies.evaluation.campaign import file_hash
 from policies.evaluation.journal import Journal, make_folder
 from policies.scripted.carry_out_order import PERIOD_S
 
@@ -185,7 +185,7 @@ RunJobs = Callable[..., Iterator[PackedEpisode]]
 
 
 class Generation:
-    """A data set that is being made in a folder. A context: while it is open, no other may be.
+    """A data set that is being made in a folder. A context: while it is open, no other may be made there.
 
     Args:
         folder: of the data set.
