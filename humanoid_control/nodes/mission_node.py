@@ -39,7 +39,8 @@ FEEDBACK_PERIOD_S = 0.5
 STAND_TIMEOUT_S = 5.0
 HELD_PAYLOAD = 0.3  # kg in both hands together, from which on something is held
 HANDS_FULL = ("lift", "carry", "align", "set_down")
-MOVED = (*HANDS_FULL, "grip", "draw_near", "step_back", "let_go")
+# Whoever has done one of these may have moved the tote.
+MOVED = (*HANDS_FULL, "grip", "grip_lip", "pull", "draw_near", "step_back", "let_go")
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,7 @@ class MissionNode(Node):
         self._current = message
         self._tell_order()
         told, told_at, begun_at = None, 0.0, time.monotonic()
+        self._has_moved = False
         try:
             while True:
                 time.sleep(POLL_PERIOD_S)
@@ -215,6 +217,7 @@ class MissionNode(Node):
                     return _End()
                 if status.outcome != "running":
                     return _End("gave_up", status.problem or "the policy gave up")
+                self._has_moved |= status.sub_task in MOVED
                 news = status.sub_task, status.problem
                 if status.sub_task and (news != told or now - told_at > FEEDBACK_PERIOD_S):
                     told, told_at = news, now
@@ -238,7 +241,7 @@ class MissionNode(Node):
 
     def _finish(self, end: _End) -> None:
         payload = sum(self._control[1].payload_masses) if self._control is not None else 0.0
-        self._mission.finish(done=not end.reason, reason=end.reason, has_moved=self._last_sub_task in MOVED,
+        self._mission.finish(done=not end.reason, reason=end.reason, has_moved=self._has_moved or self._last_sub_task in MOVED,
                              in_hands=self._last_sub_task in HANDS_FULL or payload > HELD_PAYLOAD)  # fmt: skip
         if not end.reason:
             self._health.set(OK, "waits for orders")
