@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.robot_model import RobotModel
 from policies.policy import Policy
 from policies.scripted.carry_out_order import CarryOutOrder
 
-POLICIES = {"scripted": CarryOutOrder}
+
+def _scripted(model: RobotModel, _checkpoint: Path | None) -> Policy:
+    return CarryOutOrder(model)
 
 
-def make_policy(name: str, model: RobotModel) -> Policy:
-    """A policy by its name.
+def _teacher(model: RobotModel, checkpoint: Path | None) -> Policy:
+    from policies.learned.pose_policy import PosePolicy  # with the networks' runtime, which the scripted one needs not
+
+    return PosePolicy(model, checkpoint)
+
+
+POLICIES: dict[str, Callable[[RobotModel, Path | None], Policy]] = {"scripted": _scripted, "teacher": _teacher}
+LEARNED = frozenset({"teacher"})
+
+
+def check_policy(name: str, checkpoint: Path | None) -> None:
+    """Refuses what cannot be made, before anything is loaded.
+
+    Args:
+        name: of a policy.
+        checkpoint: of its parameters, if one is asked for.
 
     Raises:
-        ConfigurationError: if there is none of that name.
+        ConfigurationError: there is no such policy or file, or the policy has no parameters.
     """
     if name not in POLICIES:
-        raise ConfigurationError(f"no policy '{name}'; there is {', '.join(POLICIES)}")
-    return POLICIES[name](model)
+        raise ConfigurationError(f"There is no policy '{name}'; allowed: {', '.join(POLICIES)}.")
+    if checkpoint is not None and not checkpoint.is_file():
+        raise ConfigurationError(f"There is no checkpoint {checkpoint}.")
+    if checkpoint is not None and name not in LEARNED:
+        raise ConfigurationError(f"The policy '{name}' has no parameters; leave --checkpoint away.")
+
+
+def make_policy(name: str, model: RobotModel, *, checkpoint: Path | None = None) -> Policy:
+    """A policy by its name.
+
+    Args:
+        name: one of `POLICIES`.
+        model: the robot.
+        checkpoint: ONNX file of a learned one; by default the one that ships.
+
+    Raises:
+        ConfigurationError: there is none of that name, or its checkpoint is unfit.
+    """
+    check_policy(name, checkpoint)
+    return POLICIES[name](model, checkpoint)

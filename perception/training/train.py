@@ -8,6 +8,7 @@ hash, and its curves as a picture.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import math
@@ -356,8 +357,7 @@ class Run:
 
     def averaged_network(self) -> nn.Module:
         """The network with averaged weights, in evaluation mode."""
-        network = type(self._task.network)().to(self.options.device)
-        network.load_state_dict(self._task.network.state_dict())
+        network = copy.deepcopy(self._task.network)
         with torch.no_grad():
             for parameter, average in zip(network.parameters(), self._average, strict=True):
                 parameter.copy_(average)

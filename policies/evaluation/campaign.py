@@ -15,7 +15,7 @@ from perception.poses import RUNGS
 from policies.evaluation.episode_record import record_episode
 from policies.evaluation.workers import run_jobs
 from policies.policy import Policy
-from policies.registry import POLICIES, make_policy
+from policies.registry import check_policy, make_policy
 
 PACKAGES = ("humanoid_control", "perception", "policies")
 VIDEO_ALL, VIDEO_FAILURES = "all", "failures"
@@ -50,14 +50,10 @@ class Campaign:
             ConfigurationError: an unknown policy, rung or split, or a checkpoint that is not there or not wanted.
             FactoryError: the factory file is wrong.
         """
-        for what, name, known in (("policy", self.policy, POLICIES), ("pose source", self.poses, RUNGS),
-                                  ("split of layouts", self.layouts or TRAINING, SPLITS)):  # fmt: skip
+        check_policy(self.policy, Path(self.checkpoint) if self.checkpoint else None)
+        for what, name, known in (("pose source", self.poses, RUNGS), ("split of layouts", self.layouts or TRAINING, SPLITS)):
             if name not in known:
                 raise ConfigurationError(f"There is no {what} '{name}'; allowed: {', '.join(known)}.")
-        if self.checkpoint is not None and not Path(self.checkpoint).is_file():
-            raise ConfigurationError(f"There is no checkpoint {self.checkpoint}.")
-        if self.checkpoint is not None and self.policy == "scripted":
-            raise ConfigurationError("The policy 'scripted' has no parameters; leave --checkpoint away.")
         return load_factory(self.factory)
 
     def fingerprint(self) -> dict:
@@ -123,7 +119,7 @@ def make_episode_worker(campaign: Campaign) -> Callable[..., dict]:
 
 def make_campaign_policy(campaign: Campaign, model: RobotModel) -> Policy:
     """The campaign's policy, fresh."""
-    return make_policy(campaign.policy, model)
+    return make_policy(campaign.policy, model, checkpoint=Path(campaign.checkpoint) if campaign.checkpoint else None)
 
 
 def _open_renderer(factory: Factory):

@@ -136,7 +136,7 @@ def test_hours_go_on_after_failures_and_are_accounted_for(tmp_path, pen):
 
 
 @pytest.mark.parametrize("arguments, named", [
-    (("--policy", "clever", "--episodes", 1), "no policy 'clever'; allowed: scripted"),
+    (("--policy", "clever", "--episodes", 1), "no policy 'clever'; allowed: scripted, teacher"),
     (("--policy", "scripted", "--poses", "guess", "--episodes", 1), "no pose source 'guess'; allowed: oracle"),
     (("--policy", "scripted", "--poses", "oracle,guess", "--episodes", 1), "no pose source 'guess'; allowed: oracle"),
     (("--policy", "scripted", "--poses", "oracle,", "--episodes", 1), "no pose source ''; allowed: oracle"),

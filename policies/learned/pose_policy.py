@@ -1,0 +1,173 @@
+"""The learned policy on poses: a small network, trained on the scripted one's demonstrations, in its place.
+
+With `oracle` it is the teacher of what sees for itself; with another rung of perception it is a learned skill on tracked
+poses, and runs on the robot. It knows of the world what the scripted policy knows, and nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from humanoid_control.errors import ConfigurationError, OrderError
+from humanoid_control.mission.factory import Factory, Order
+from humanoid_control.robot_model import RobotModel
+from humanoid_control.transforms import from_pose
+from humanoid_control.types import WholeBodyTarget
+from perception.errors import PerceptionError
+from perception.network_file import open_network
+from policies.learned.action_space import ACTION_NAMES
+from policies.learned.chunks import Chunk, ChunkPlayer
+from policies.learned.observation_space import BodySense, OrderSense, odom_from_footprint
+from policies.learned.pose_space import ACTIVE, MOVING, STEP_S, Memory, decode_step, pose_inputs, tote_numbers
+from policies.learned.way_sense import WaySense
+from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
+
+NAME = "pose_policy"
+DEFAULT = Path(__file__).resolve().parent / "models" / f"{NAME}.onnx"
+PERIOD_S = 0.02
+REPLAN_S = 0.2  # between two chunks
+FADE_S = 0.1
+GRIPPER_FORCE = 20.0  # N
+DONE_FROM = 0.6  # likelihood
+UNSEEN_S = 5.0  # without the tote's pose or a surface's, after which it gives up
+
+
+class PosePolicy:
+    """Carries out one order at a time, by a network. See `policies.policy.Policy`."""
+
+    name = "teacher"
+    needs = frozenset({"poses"})
+    period_s = PERIOD_S
+
+    def __init__(self, model: RobotModel, checkpoint: Path | None = None) -> None:
+        """Loads the network.
+
+        Args:
+            model: the robot.
+            checkpoint: its ONNX file, with its card beside it; by default the one that ships.
+
+        Raises:
+            ConfigurationError: it is missing, corrupt, or of another action space; with its hash.
+        """
+        path = checkpoint if checkpoint is not None else DEFAULT
+        if path.name != f"{NAME}.onnx":
+            raise ConfigurationError(f"{path} is no checkpoint of a teacher: its file is called {NAME}.onnx, with {NAME}.json beside it")
+        try:
+            self._session, self.sha256 = open_network(NAME, path.parent)
+        except PerceptionError as error:
+            raise ConfigurationError(f"{error}; train one with `humanoid train teacher`") from None
+        card = json.loads(path.with_suffix(".json").read_text())
+        self._body = BodySense(model)
+        for what, found, needed in (("actions", card.get("actions"), list(ACTION_NAMES)),
+                                    ("state", card.get("state"), list(self._body.names))):  # fmt: skip
+            if found != needed:
+                raise ConfigurationError(f"{path} (sha256 {self.sha256}) has other {what} than this robot: {_difference(found, needed)}")
+        self._subtasks = tuple(card["subtasks"])
+        self._factory: Factory | None = None
+
+    def forget(self) -> None:
+        """See `Policy.forget`."""
+        self._factory = None
+
+    def reset(self, factory: Factory, order: Order) -> None:
+        """See `Policy.reset`."""
+        if factory is not self._factory:
+            self._factory = factory
+            self._orders, self._way = OrderSense(factory), WaySense(factory)
+        self._orders.begin(order)
+        self._way.begin(*self._orders.placements)
+        self._tote = order.tote
+        self._player = ChunkPlayer(FADE_S)
+        self._memory = Memory(0, 0.0)
+        self._goal: np.ndarray | None = None
+        self._said = ("begin", "", 0.0, 0.0)
+        self._next_s = -np.inf
+        self._last: WholeBodyTarget | None = None
+        self._unseen_since: float | None = None
+        self._odom_from_tote: np.ndarray | None = None
+        self._outcome, self._detail = RUNNING, ""
+
+    def act(self, observation: Observation) -> PolicyOutput:
+        """See `Policy.act`."""
+        now = observation.stamp_s
+        footprint = odom_from_footprint(observation.estimate)
+        problem = ""
+        if self._outcome == RUNNING:
+            problem = self._missing(observation, now)
+            if not problem and now >= self._next_s:
+                self._next_s = now + REPLAN_S
+                try:
+                    self._think(observation, footprint)
+                except OrderError as error:
+                    self._outcome, self._detail = FAILED, str(error)
+        target = self._player.target(now, footprint) if self._outcome == RUNNING and not problem else None
+        if target is None:
+            target = self._hold(now, footprint)
+        self._last = target
+        subtask, following, progress, uncertainty = self._said
+        return PolicyOutput(targets=(target,), period_s=PERIOD_S, subtask=subtask, next_subtask=following, problem=problem or self._detail,
+                            progress=1.0 if self._outcome == DONE else progress, uncertainty=uncertainty, outcome=self._outcome,
+                            detail=self._detail)  # fmt: skip
+
+    def _missing(self, observation: Observation, now: float) -> str:
+        """What it cannot do without; gives up where that does not come."""
+        poses = observation.poses
+        seen = poses.totes.get(self._tote) if poses is not None else None
+        if seen is not None:
+            estimate = observation.estimate
+            odom_from_base = from_pose(np.concatenate([estimate.position, estimate.orientation]))
+            self._odom_from_tote = odom_from_base @ seen.base_from_object
+        what = "" if self._odom_from_tote is not None else f"the pose of tote {self._tote}"
+        what = what or ("" if poses is not None and poses.surfaces else "the pose of any station")
+        if not what:
+            self._unseen_since = None
+            return ""
+        self._unseen_since = now if self._unseen_since is None else self._unseen_since
+        if now - self._unseen_since > UNSEEN_S:
+            self._outcome, self._detail = FAILED, f"{what} did not come within {UNSEEN_S:g} s"
+        return f"waits for {what}"
+
+    def _think(self, observation: Observation, footprint: np.ndarray) -> None:
+        """Asks the network for another chunk.
+
+        Raises:
+            OrderError: there is no way, or what it says is no number.
+        """
+        estimate = observation.estimate
+        state = self._body.state(observation.state, estimate, observation.control)
+        self._goal = self._orders.goal(observation.poses, estimate, before=self._goal)
+        way = self._way.way(observation.poses, estimate)
+        tote = tote_numbers(footprint, self._odom_from_tote)
+        inputs = pose_inputs(state, self._goal, way, tote, np.array(self._memory.subtask), np.array(self._memory.elapsed_s),
+                             subtasks=len(self._subtasks))  # fmt: skip
+        chunks, subtasks, done = self._session.run(None, {"inputs": inputs[None]})
+        chunk, likely = chunks[0].mean(axis=0), subtasks[0].mean(axis=0)
+        if not (np.isfinite(chunk).all() and np.isfinite(likely).all()):
+            raise OrderError(f"the network (sha256 {self.sha256[:12]}) says what is no number")
+        now = observation.stamp_s
+        subtask = int(likely.argmax())
+        elapsed_s = self._memory.elapsed_s + REPLAN_S if subtask == self._memory.subtask else 0.0
+        self._memory = Memory(subtask, elapsed_s)
+        apart = float(chunks[0][:, :, ACTIVE + 1 :].std(axis=0).mean())
+        self._said = (self._subtasks[subtask], "", 0.0, apart)
+        if done[0].mean() > DONE_FROM:
+            self._outcome = DONE
+            self._orders.done()
+        self._player.take(Chunk(now, STEP_S, chunk, lambda step, stamp_s: decode_step(
+            step, state, footprint, stamp_s=stamp_s, gripper_force=GRIPPER_FORCE)), now)  # fmt: skip
+
+    def _hold(self, now: float, footprint: np.ndarray) -> WholeBodyTarget:
+        """Stands still with hands where they were wanted last."""
+        last = self._last
+        if last is None:
+            return WholeBodyTarget(stamp_s=now)
+        return WholeBodyTarget(now, last.frame, np.zeros(3), last.hand_poses, last.hand_active, np.zeros((2, 6)),
+                               last.torso_pitch, last.pelvis_height, last.gripper_openings, last.gripper_forces)  # fmt: skip
+
+
+def _difference(found: list[str] | None, needed: list[str]) -> str:
+    found = found or []
+    return f"{len(found)} instead of {len(needed)}; lacking: {', '.join(sorted(set(needed) - set(found))[:5]) or 'none, but in another order'}"

@@ -1,0 +1,192 @@
+"""What a policy on poses is given and says: inputs from body, order, way, the tote's pose and its own memory; outputs as chunks.
+
+The same functions make the inputs of training, evaluation and the robot, over any leading dimensions. Everything is in
+`base_footprint` of the instant of the observation. A tote looks the same after half a turn: of its two equal poses the one
+is taken that faces as the robot does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from humanoid_control.transforms import rotation_of_vector, to_pose
+from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTarget
+from policies.learned import action_space
+from policies.learned.rotations import SIZE as ROTATION_SIZE
+
+STEPS, STEP_S = 16, 0.1  # of a chunk
+NEAR = 0.05  # m, within which distances are told once more, as shares of it: millimetres decide at the lip
+JOINTS = 29
+VELOCITIES = slice(JOINTS, 2 * JOINTS)  # of the joints, in the state
+HANDS = slice(70, 88)  # in the state: position and two columns, left and right
+HAND_SIZE = 3 + ROTATION_SIZE
+SOURCE_PLACE, GOAL_PLACE = slice(6, 11), slice(18, 23)  # in the goal: x, y, z, cosine and sine of the heading
+ELAPSED_S = (0.5, 4.0)  # s in a sub-task, of which shares up to 1 are told
+VELOCITY_SHARE = 0.2  # what joint velocities are multiplied by
+
+# Of a chunk's step: whether the base walks and whether hands have a task (logits), then velocity, both hands' moves from where
+# they are and their turns (rotation vectors), pitch and height of the body, openings.
+MOVING, ACTIVE = 0, 1
+VELOCITY = slice(2, 5)
+MOVES = (slice(5, 8), slice(8, 11))
+TURNS = (slice(11, 14), slice(14, 17))
+PITCH, HEIGHT = 17, 18
+OPENINGS = slice(19, 21)
+STEP_SIZE = 21
+SCALES = np.ones(STEP_SIZE)  # of a step's numbers: what counts as one unit of error
+SCALES[VELOCITY] = 0.1, 0.05, 0.2
+for _side in (0, 1):
+    SCALES[MOVES[_side]], SCALES[TURNS[_side]] = 0.03, 0.1
+SCALES[PITCH], SCALES[HEIGHT], SCALES[OPENINGS] = 0.05, 0.02, 0.02
+STILL = np.array([0.0, 0.0, 0.0])
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a policy remembers of itself.
+
+    Attributes:
+        subtask: number of the sub-task it was in.
+        elapsed_s: for how long.
+    """
+
+    subtask: int
+    elapsed_s: float
+
+
+def pose_inputs(
+    state: np.ndarray, goal: np.ndarray, way: np.ndarray, tote: np.ndarray, subtask: np.ndarray, elapsed_s: np.ndarray, *, subtasks: int
+) -> np.ndarray:
+    """(..., D) float32 what the network is given.
+
+    Args:
+        state: (..., 94) of `BodySense`.
+        goal: (..., G) of `OrderSense`.
+        way: (..., 6) of `WaySense`.
+        tote: (..., 9) position in m and two columns of the rotation of the order's tote, in `base_footprint`.
+        subtask: (...) number of the sub-task that the policy was in a step ago.
+        elapsed_s: (...) for how long.
+        subtasks: how many there are.
+    """
+    hands = state[..., HANDS].reshape(*state.shape[:-1], 2, HAND_SIZE)
+    body = np.concatenate([state[..., :JOINTS], VELOCITY_SHARE * state[..., VELOCITIES], state[..., 2 * JOINTS : 2 * JOINTS + 2] / NEAR,
+                           state[..., 2 * JOINTS + 2 : 2 * JOINTS + 4] / 20.0, state[..., 2 * JOINTS + 4 :]], axis=-1)  # fmt: skip
+    # The tote's heading, of two equal ones the one that faces as the robot does.
+    cos, sin = tote[..., 3], tote[..., 4]
+    length = np.maximum(np.hypot(cos, sin), 1e-6) * np.where(cos < 0, -1.0, 1.0)
+    cos, sin = cos / length, sin / length
+    place = goal[..., GOAL_PLACE]
+    tote_in_goal = _turned(tote[..., :3] - place[..., :3], place[..., 3], place[..., 4])
+    tote_in_source = _turned(tote[..., :3] - goal[..., SOURCE_PLACE][..., :3], goal[..., 9], goal[..., 10])
+    hands_in_tote = _turned(hands[..., :3] - tote[..., None, :3], cos[..., None], sin[..., None])
+    hands_in_goal = _turned(hands[..., :3] - place[..., None, :3], place[..., None, 3], place[..., None, 4])
+    told = [body, np.clip(goal, -3.0, 3.0), np.clip(way, -3.0, 3.0), np.clip(tote[..., :3], -2.0, 2.0), cos[..., None], sin[..., None]]
+    for offset in (tote_in_goal, tote_in_source, _flat(hands_in_tote), _flat(hands_in_goal)):
+        told += [np.clip(offset, -1.5, 1.5), np.clip(offset / NEAR, -2.0, 2.0)]
+    told += [_flat(_fine(hands_in_tote)), np.eye(subtasks)[subtask], *(np.clip(elapsed_s / s, 0.0, 1.0)[..., None] for s in ELAPSED_S)]
+    return np.concatenate(told, axis=-1).astype(np.float32)
+
+
+def _turned(offset: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
+    """(..., 3) an offset seen from what has this heading."""
+    x, y = offset[..., 0], offset[..., 1]
+    return np.stack([cos * x + sin * y, cos * y - sin * x, offset[..., 2]], axis=-1)
+
+
+def _flat(offsets: np.ndarray) -> np.ndarray:
+    return offsets.reshape(*offsets.shape[:-2], -1)
+
+
+def _fine(offsets: np.ndarray) -> np.ndarray:
+    """Centimetres, as waves: what a lip's thickness is to a hand."""
+    phases = 2 * np.pi * offsets / (2 * NEAR)
+    return np.concatenate([np.sin(phases), np.cos(phases)], axis=-1)
+
+
+def encode_chunk(actions: np.ndarray, footprints: np.ndarray, state: np.ndarray) -> np.ndarray:
+    """(..., T, STEP_SIZE) the coming actions as chunks.
+
+    Args:
+        actions: (..., T, 29) of `action_space`, each in `base_footprint` of its own instant, the first of now.
+        footprints: (..., T, 3) x, y and heading of `base_footprint` at those instants, in any frame that stays.
+        state: (..., 94) of now.
+    """
+    chunk = np.zeros((*actions.shape[:-1], STEP_SIZE))
+    chunk[..., VELOCITY] = actions[..., action_space.BASE_VELOCITY]
+    chunk[..., MOVING] = (actions[..., action_space.BASE_VELOCITY] != 0.0).any(axis=-1)
+    chunk[..., ACTIVE] = (actions[..., action_space.HANDS_ACTIVE] >= action_space.ACTIVE_FROM).all(axis=-1)
+    chunk[..., PITCH], chunk[..., HEIGHT] = actions[..., action_space.TORSO_PITCH], actions[..., action_space.PELVIS_HEIGHT]
+    chunk[..., OPENINGS] = actions[..., action_space.GRIPPER_OPENINGS]
+    # While the base stands, hands are meant to stay where they are on the floor, however the base sways.
+    turn = _turns(footprints[..., 2] - footprints[..., :1, 2])  # (..., T, 3, 3)
+    away = footprints[..., :2] - footprints[..., :1, :2]
+    away = np.concatenate([away, np.zeros_like(away[..., :1])], axis=-1)
+    moved = np.einsum("...ij,...i->...j", _turns(footprints[..., :1, 2]), away)
+    carried = chunk[..., MOVING] > 0.5
+    turn[carried], moved[carried] = np.eye(3), 0.0
+    active = chunk[..., ACTIVE, None] > 0.5
+    for side in (0, 1):
+        numbers = actions[..., action_space.HANDS[side]]
+        here = state[..., None, HANDS][..., side * HAND_SIZE : (side + 1) * HAND_SIZE]  # (..., 1, 9)
+        positions = moved + np.einsum("...ij,...j->...i", turn, numbers[..., :3])
+        turns = turn @ matrices_of(numbers[..., 3:]) @ np.swapaxes(matrices_of(here[..., 3:]), -1, -2)
+        vectors = Rotation.from_matrix(turns.reshape(-1, 3, 3)).as_rotvec().reshape(positions.shape)
+        chunk[..., MOVES[side]] = np.where(active, positions - here[..., :3], 0.0)
+        chunk[..., TURNS[side]] = np.where(active, vectors, 0.0)
+    return chunk
+
+
+def matrices_of(columns: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) rotations of two columns each (..., 6), made proper ones."""
+    x = columns[..., :3] / np.maximum(np.linalg.norm(columns[..., :3], axis=-1, keepdims=True), 1e-9)
+    y = columns[..., 3:] - (x * columns[..., 3:]).sum(axis=-1, keepdims=True) * x
+    y /= np.maximum(np.linalg.norm(y, axis=-1, keepdims=True), 1e-9)
+    return np.stack([x, y, np.cross(x, y)], axis=-1)
+
+
+def _turns(angles: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) about z."""
+    cos, sin, zero = np.cos(angles), np.sin(angles), np.zeros_like(angles)
+    return np.stack([cos, -sin, zero, sin, cos, zero, zero, zero, zero + 1.0], axis=-1).reshape(*angles.shape, 3, 3)
+
+
+def decode_step(step: np.ndarray, state: np.ndarray, odom_from_footprint: np.ndarray, *, stamp_s: float, gripper_force: float) -> WholeBodyTarget:
+    """The target of one step (STEP_SIZE,) of a chunk, in which `MOVING` and `ACTIVE` are likelihoods.
+
+    Args:
+        step: as the network says it, or between two steps.
+        state: (94,) at the chunk's observation.
+        odom_from_footprint: (4, 4) then.
+        stamp_s: of the target.
+        gripper_force: N, the most a finger may press.
+    """
+    moves, active = step[MOVING] > 0.5, bool(step[ACTIVE] > 0.5)
+    poses = np.tile([0.0, 0, 0, 0, 0, 0, 1], (2, 1))
+    for side in (0, 1):
+        if active:
+            here = state[HANDS][side * HAND_SIZE : (side + 1) * HAND_SIZE]
+            pose = np.eye(4)
+            pose[:3, 3] = here[:3] + step[MOVES[side]]
+            pose[:3, :3] = rotation_of_vector(step[TURNS[side]]) @ matrices_of(here[3:])
+            poses[side] = to_pose(pose if moves else odom_from_footprint @ pose)
+    return WholeBodyTarget(
+        stamp_s=stamp_s, frame=FRAME_BASE_FOOTPRINT if moves else FRAME_ODOM,
+        base_velocity=step[VELOCITY].copy() if moves else STILL.copy(), hand_poses=poses, hand_active=np.full(2, active),
+        torso_pitch=float(step[PITCH]), pelvis_height=float(step[HEIGHT]),
+        gripper_openings=np.clip(step[OPENINGS], 0.0, None), gripper_forces=np.full(2, gripper_force),
+    )  # fmt: skip
+
+
+def footprints_of(base_poses: np.ndarray) -> np.ndarray:
+    """(N, 3) x, y and heading of `base_footprint`, from poses (N, 7) of `base_link`."""
+    forward = Rotation.from_quat(base_poses[:, 3:]).as_matrix()[:, :2, 0]
+    return np.column_stack([base_poses[:, :2], np.arctan2(forward[:, 1], forward[:, 0])])
+
+
+def tote_numbers(odom_from_footprint: np.ndarray, odom_from_tote: np.ndarray) -> np.ndarray:
+    """(9,) position and two columns of a tote in `base_footprint`."""
+    tote = np.linalg.solve(odom_from_footprint, odom_from_tote)
+    return np.concatenate([tote[:3, 3], tote[:3, :2].T.ravel()])

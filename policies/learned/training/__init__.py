@@ -1,0 +1,1 @@
+"""Training of learned policies; needs PyTorch, which the robot does not."""
