@@ -254,7 +254,8 @@ def _exit_code(args: argparse.Namespace, rate: float | None, rung: str = "") -> 
 
 
 def _print(report: dict) -> None:
-    table = Table(title=f"{report['policy']} on {Path(report['factory']).name}, poses from {report['poses']}", show_header=False)
+    floors = f", {report['layouts']} layouts" if report["layouts"] else ""
+    table = Table(title=f"{report['policy']} on {Path(report['factory']).name}{floors}, poses from {report['poses']}", show_header=False)
 
     def row(name: str, text: str) -> None:
         table.add_row(name, text)
@@ -275,7 +276,8 @@ def _print(report: dict) -> None:
 
 
 def _print_compared(joined: dict) -> None:
-    table = Table(title=f"{joined['policy']} on {Path(joined['factory']).name}, the same seeds with each pose source")
+    floors = f", {joined['layouts']} layouts" if joined["layouts"] else ""
+    table = Table(title=f"{joined['policy']} on {Path(joined['factory']).name}{floors}, the same seeds with each pose source")
     ran = {rung: report for rung, report in joined["reports"].items() if report["episodes"]}
     for column in ("poses from", *ran):
         table.add_column(column)
