@@ -45,7 +45,7 @@ SAME_SHARE = 0.10  # of a window's width, nearer than which half of two totes' c
 SETTLED_SHARE, EXPECTED_SETTLED_SHARE = 0.04, 0.15  # of a window's width, by which it may still move without another crop
 NEAREST, FARTHEST = 0.10, 4.0  # m between which a tote may be
 EVIDENCE = 7  # figures of `evidence_of`
-FACTOR_RANGE = (-3.0, 6.0)  # of the logarithm of what evidence makes of a covariance
+FACTOR_RANGE = (-3.0, 8.0)  # of the logarithm of what a covariance is multiplied by
 NOWHERE = np.zeros((0, 4))
 ASPECT_TOLERANCE = 0.02  # by which an image may differ from its camera's width over height
 
@@ -60,9 +60,8 @@ class Calibration:
         evidence: (8,) weights of `evidence_of` and a constant, which make the score by a logistic function.
         deviation_visible, deviation_hidden: what the corner network's deviations are multiplied by.
         deviation_floor: px of the crop, added in squares.
-        covariance: what the pose's covariance is multiplied by,
-        covariance_evidence: (7,) and by the exponential of `evidence_of` times these: what hardly looks like a tote is
-            placed worse than its corners tell.
+        covariance_evidence: (8,) weights of `evidence_of` and a constant, whose exponential the pose's covariance is
+            multiplied by: what hardly looks like a tote is placed worse than its corners tell.
         covariance_floor: m and rad, added to the covariance in squares, translation and rotation.
         most_chi2: reduced chi-squared of a pose, beyond which the corners are no tote's.
     """
@@ -73,8 +72,7 @@ class Calibration:
     deviation_visible: float = 1.0
     deviation_hidden: float = 1.0
     deviation_floor: float = 0.1
-    covariance: float = 1.0
-    covariance_evidence: tuple[float, ...] = (0.0,) * EVIDENCE
+    covariance_evidence: tuple[float, ...] = (0.0,) * (EVIDENCE + 1)
     covariance_floor: tuple[float, float] = (0.0005, 0.001)
     most_chi2: float = 12.0
 
@@ -319,7 +317,7 @@ class ToteDetector:
     def _detection(self, candidate: _Candidate, evidence: np.ndarray, frame: CameraFrame) -> Detection:
         floor = np.repeat(np.square(self.calibration.covariance_floor), 3)
         weights = np.array(self.calibration.evidence)
-        factor = self.calibration.covariance * np.exp(np.clip(evidence @ self.calibration.covariance_evidence, *FACTOR_RANGE))
+        factor = covariance_factor(evidence, np.array(self.calibration.covariance_evidence))
         covariance = factor * candidate.pose.covariance + np.diag(floor)
         return Detection(
             kind=candidate.kind, camera=frame.camera, stamp_s=frame.stamp_s,
@@ -350,6 +348,16 @@ def evidence_of(
     shares = np.clip([likely, presence], 1e-4, 1 - 1e-4)
     return np.array([*np.log(shares / (1 - shares)), np.log(spread), np.log(deviations.mean() / width), visible.sum() - 4.0,
                      np.log(max(pose.reduced_chi2, 0.05)), cut_off])  # fmt: skip
+
+
+def covariance_factor(evidence: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """What a pose's covariance is multiplied by.
+
+    Args:
+        evidence: (..., 7) of `evidence_of`.
+        weights: (8,) of a calibration's `covariance_evidence`.
+    """
+    return np.exp(np.clip(evidence @ weights[:-1] + weights[-1], *FACTOR_RANGE))
 
 
 def _mixed(pose: PointPose, other: PointPose, share: float) -> PointPose:

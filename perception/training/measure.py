@@ -14,13 +14,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
+from scipy.optimize import linprog
 
 from humanoid_control.errors import HumanoidControlError
 from humanoid_control.transforms import rotation_of_vector, rotation_vector
 from perception.camera_model import CameraModel
 from perception.crops import box_of, overlaps_of
 from perception.detection import Detection
-from perception.detector import CALIBRATION, EVIDENCE, FACTOR_RANGE, Calibration, ToteDetector
+from perception.detector import CALIBRATION, EVIDENCE, Calibration, ToteDetector
 from perception.errors import PerceptionError
 from perception.frame import CameraFrame
 from perception.keypoints import CORNERS, HALF_TURN, KINDS, half_turned
@@ -38,7 +40,7 @@ GROSS = 0.060  # m
 CHI2_6_MEDIAN, CHI2_6_90, CHI2_6_99 = 5.348, 10.645, 16.812
 NORMAL_MEDIAN = 0.6745  # of the absolute value
 DISTANCES = (0.0, 0.4, 0.6, 0.8, 1.0, 1.5, 2.5, 3.5)  # m
-MOST_NEES = 600.0  # 100 times what is expected
+COVERAGE, SMALLEST_NEES = 0.9, 1e-3
 DEPTH_BEYOND = 3.2  # m, from which a detection may be of a tote that has no label any more
 
 
@@ -63,6 +65,7 @@ class Matches:
         evidence_right: (M,) bool, whether a tote was there, and placed about right,
         evidence_false: (M,) bool, and whether none was there at all.
         images: how many there were.
+        doubles: how many detections were of totes that another is of already.
         false_alarms: detections of nothing: (camera, image, score).
         worst: for a gallery: (shard, image, position error), the largest first.
     """
@@ -84,6 +87,7 @@ class Matches:
     evidence_right: np.ndarray
     evidence_false: np.ndarray
     images: int
+    doubles: int
     false_alarms: tuple[tuple[int, str, int, float], ...]
     worst: tuple[tuple[str, int, float], ...]
 
@@ -114,7 +118,7 @@ def match(
     rng = np.random.default_rng(seed)
     rows: list[dict] = []
     false_alarms, worst, evidence, evidence_right, evidence_false = [], [], [], [], []
-    done = 0
+    done = doubles = 0
     for path in shard_paths(data):
         if most_images is not None and done >= most_images:
             break
@@ -126,16 +130,20 @@ def match(
             up = rotation_of_vector(rng.normal(0.0, UP_ERROR, 3)) @ shard.up_in_camera[index]
             weighed = detector.weigh(CameraFrame(camera.name, 0.0, shard.image(index)), camera, up / np.linalg.norm(up))
             detections = [detection for detection, _ in weighed if detection.score >= detector.calibration.score]
-            labels = np.flatnonzero(shard.totes.image == index)
             proofs = {id(detection): proof for detection, proof in weighed}
-            left = list(detections)
+            matching, near = _matching(shard, index, detections)
             well = set()
-            for label in sorted(labels, key=lambda k: -shard.totes.seen_share[k]):
-                rows.append(_row(shard, int(label), left, proofs))
+            for label in np.flatnonzero(shard.totes.image == index):
+                detection = matching.get(int(label))
+                rows.append(_row(shard, int(label), detection, proofs))
                 if rows[-1]["well_placed"]:
-                    well.add(rows[-1]["detection"])
-                if rows[-1]["found"]:
+                    well.add(id(detection))
+                if detection is not None:
                     worst.append((path.name, index, rows[-1]["position_error"]))
+            told = {id(detection) for detection in matching.values()}
+            doubles += sum(id(detection) not in told for detection in near)
+            told |= {id(detection) for detection in near}
+            left = [detection for detection in detections if id(detection) not in told]
             for detection, proof in weighed:
                 if (
                     detection.score >= detector.calibration.score
@@ -157,13 +165,14 @@ def match(
         evidence_right=np.array(evidence_right, bool),
         evidence_false=np.array(evidence_false, bool),
         images=done,
+        doubles=doubles,
         false_alarms=tuple(false_alarms),
         worst=tuple(worst[:50]),
     )
 
 
-def _row(shard: Shard, label: int, left: list[Detection], proofs: dict[int, np.ndarray]) -> dict:
-    """One label with the nearest detection, which is taken from those `left`."""
+def _row(shard: Shard, label: int, detection: Detection | None, proofs: dict[int, np.ndarray]) -> dict:
+    """One label with the detection of it."""
     totes = shard.totes
     truth = totes.camera_from_tote[label]
     distance = float(np.linalg.norm(truth[:3, 3]))
@@ -171,15 +180,14 @@ def _row(shard: Shard, label: int, left: list[Detection], proofs: dict[int, np.n
            "framed_share": float(totes.framed_share[label]), "found": False, "position_error": np.nan, "angle_error": np.nan,
            "nees": np.nan, "kind_right": False, "score": 0.0, "corner_errors": np.full((CORNERS, 2), np.nan),
            "corner_visible": np.zeros(CORNERS, bool), "proof": np.full(EVIDENCE, np.nan), "well_placed": False}  # fmt: skip
-    index, well = _matching(left, truth, totes.corners[label].astype(float))
-    if index is None:
+    if detection is None:
         return row
-    detection = left.pop(index)
     error = pose_error(detection.camera_from_tote, truth)
+    well = match_distance(detection.camera_from_tote, truth) <= 1.0
     row |= {"found": True, "position_error": float(np.linalg.norm(error[:3])), "angle_error": float(np.linalg.norm(error[3:])),
             "nees": float(error @ np.linalg.solve(detection.covariance, error)), "score": detection.score,
             "kind_right": detection.kind == KINDS[totes.kind[label]], "corner_visible": detection.visible > 0.5,
-            "proof": proofs[id(detection)], "well_placed": well, "detection": id(detection)}  # fmt: skip
+            "proof": proofs[id(detection)], "well_placed": well}  # fmt: skip
     corners = totes.corners[label].astype(float)
     framed = ((corners >= 0) & (corners < (WIDTH, HEIGHT))).all(axis=1)
     errors = (detection.pixels - corners) / detection.deviations
@@ -189,14 +197,28 @@ def _row(shard: Shard, label: int, left: list[Detection], proofs: dict[int, np.n
     return row
 
 
-def _matching(detections: list[Detection], truth: np.ndarray, corners: np.ndarray) -> tuple[int | None, bool]:
-    """Index of the detection that is of a tote, and whether it is placed near it or only drawn where it is in the image."""
-    gaps = [match_distance(detection.camera_from_tote, truth) for detection in detections]
-    if gaps and min(gaps) <= 1.0:
-        return int(np.argmin(gaps)), True
-    box = box_of(corners[~np.isnan(corners).any(axis=1)], (WIDTH, HEIGHT))
-    overlaps = [float(overlaps_of(box, box_of(d.pixels, (WIDTH, HEIGHT))[None])[0]) for d in detections]
-    return (int(np.argmax(overlaps)) if overlaps and max(overlaps) >= SAME_OVERLAP else None), False
+def _matching(shard: Shard, index: int, detections: list[Detection]) -> tuple[dict[int, Detection], list[Detection]]:
+    """By label of an image, the detection of its tote, and all detections that are of any tote.
+
+    The nearest pairs come first, then those that are drawn at one place only.
+
+    Totes that stand on each other are nearer than what a detection may be off: one that is not detected must not be told of
+    the other's.
+    """
+    totes = shard.totes
+    labels = [int(label) for label in np.flatnonzero(totes.image == index)]
+    pairs = [(gap, label, k) for label in labels for k, detection in enumerate(detections)
+             if (gap := match_distance(detection.camera_from_tote, totes.camera_from_tote[label])) <= 1.0]  # fmt: skip
+    boxes = np.array([box_of(d.pixels, (WIDTH, HEIGHT)) for d in detections]).reshape(-1, 4)
+    for label in labels:
+        corners = totes.corners[label].astype(float)
+        overlaps = overlaps_of(box_of(corners[~np.isnan(corners).any(axis=1)], (WIDTH, HEIGHT)), boxes)
+        pairs += [(2.0 - overlap, label, k) for k, overlap in enumerate(overlaps) if overlap >= SAME_OVERLAP]
+    matching: dict[int, int] = {}
+    for _, label, k in sorted(pairs):
+        if label not in matching and k not in matching.values():
+            matching[label] = k
+    return {label: detections[k] for label, k in matching.items()}, [detections[k] for k in {k for _, _, k in pairs}]
 
 
 def match_distance(camera_from_tote: np.ndarray, truth: np.ndarray) -> float:
@@ -231,6 +253,7 @@ def figures(matches: Matches) -> dict:
         "recall_clear_within_1_m": _share(m.found[clear & near]),
         "recall_fair": _share(m.found[(m.seen_share >= FAIR_SHARE) & (m.distance <= 2.5)]),
         "false_alarms": len(m.false_alarms),
+        "doubles_per_200_images": 200 * m.doubles / max(m.images, 1),
         "false_alarms_per_200_images": 200 * len(m.false_alarms) / max(m.images, 1),
         "kind_right": _share(m.kind_right[fair]),
         "clear_within_1_m": _errors(m, m.found & clear & near),
@@ -266,7 +289,7 @@ def _errors(m: Matches, rows: np.ndarray) -> dict:
 
 
 def calibrate(
-    folder: Path, data: Path, *, most_images: int | None = None, false_share: float = 1 / 300, on_image=lambda done: None
+    folder: Path, data: Path, *, most_images: int | None = None, false_share: float = 1 / 250, on_image=lambda done: None
 ) -> Calibration:
     """Fits and writes the calibration of the networks in a folder.
 
@@ -298,9 +321,8 @@ def calibrate(
     least = float(np.clip(wrong[allowed] + 1e-6 if len(wrong) > allowed else 0.2, 0.2, 0.98))
     step = replace(step, score=least, evidence=tuple(float(w) for w in weights))
     third = match(ToteDetector(folder, calibration=step), data, most_images=most_images, on_image=on_image)
-    weights, factors = _factors(third.proof[third.found], third.nees[third.found])
-    left = float(np.percentile(third.nees[third.found] / factors, 90)) / CHI2_6_90
-    calibration = replace(step, covariance=left, covariance_evidence=tuple(float(w) for w in weights))
+    weights = _covariance_weights(third.proof[third.found], third.nees[third.found])
+    calibration = replace(step, covariance_evidence=tuple(float(w) for w in weights))
     text = {"networks": detector.hashes, "calibration": asdict(calibration), "images": third.images,
             "data": json.loads((data / CLAIM).read_text())}  # fmt: skip
     (folder / CALIBRATION).write_text(json.dumps(text, indent=1) + "\n")
@@ -320,24 +342,23 @@ def _logistic(evidence: np.ndarray, right: np.ndarray) -> np.ndarray:
     return weights
 
 
-def _factors(evidence: np.ndarray, nees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(7,) weights of evidence, and (N,) what covariances are multiplied by with them, for errors to be the likeliest.
+def _covariance_weights(evidence: np.ndarray, nees: np.ndarray) -> np.ndarray:
+    """(8,) weights and a constant, with which 90% regions hold 90% of the truths whatever the evidence is.
 
-    The likelihood is the normal distribution's, of which only the covariance's size is free; errors beyond all measure count
-    as `MOST_NEES` (Newton's method).
+    The logarithm of the squared error's 90th percentile is linear in the evidence (Koenker and Bassett 1978, regression
+    quantiles, solved as their linear program).
+
+    Args:
+        evidence: (N, 7).
+        nees: (N,) squared errors over covariances that are not multiplied by anything yet.
     """
-    nees = np.minimum(nees, MOST_NEES)
-    design = np.column_stack([evidence, np.ones(len(evidence))])
-    weights = np.zeros(design.shape[1])
-    weights[-1] = np.log(nees.mean() / 6)
-    ridge = 1e-2 * np.eye(len(weights))
-    for _ in range(50):
-        surprise = 0.5 * nees * np.exp(-design @ weights)
-        slope = design.T @ (surprise - 3.0) - ridge @ weights
-        curvature = (design * surprise[:, None]).T @ design + ridge
-        step = np.linalg.solve(curvature, slope)
-        weights = weights + step / max(1.0, np.abs(design @ step).max())
-    return weights[:-1], np.exp(np.clip(evidence @ weights[:-1], *FACTOR_RANGE))
+    count = len(nees)
+    wanted = np.log(np.maximum(nees, SMALLEST_NEES) / CHI2_6_90)
+    design = np.column_stack([evidence, np.ones(count)])
+    cost = np.concatenate([np.zeros(design.shape[1]), np.full(count, COVERAGE), np.full(count, 1.0 - COVERAGE)])
+    equal = sparse.hstack([sparse.csr_matrix(design), sparse.identity(count), -sparse.identity(count)], format="csr")
+    bounds = [(None, None)] * design.shape[1] + [(0.0, None)] * (2 * count)
+    return linprog(cost, A_eq=equal, b_eq=wanted, bounds=bounds, method="highs").x[: design.shape[1]]
 
 
 def main(arguments: list[str] | None = None) -> int:
