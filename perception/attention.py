@@ -2,13 +2,14 @@
 
 Totes that are tracked are looked at where they should be, with one crop each, and not in every image. The whole image is
 searched now and then, sooner where a tote that was never seen may be in view. Surfaces are looked for one an image, that
-one first which has waited longest for how near it is.
+one first which has waited longest for how near it is. What images that are taken at about the same time may cost together
+is limited; what does not fit waits for the next.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,10 @@ FRAMED_SHARE = 0.35  # of a tote's box that must be in the image
 SURE_DEVIATION = 0.06  # m, of a track's position, beyond which a tote is searched for instead
 NEAREST = 0.3  # m, the distance within which none is nearer than another
 BOX_CORNERS = 5  # before the camera, for a box
+# What looking costs, in crops, one of which takes about 1.3 ms with all that belongs to it (`humanoid bench perception`).
+TOTE_COST, SEARCH_COST, SURFACE_COST, WIDE_SURFACE_COST = 1.4, 10.0, 6.0, 12.0
+WIDE = 0.033  # rad, deviation of a surface as the camera sees it, from which looking for it begins with wide strips
+MOST_COST, COST_WINDOW_S = 18.0, 0.05  # crops in all images of so long a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,7 @@ class Attention:
     def __init__(self) -> None:
         self._searched_s: dict[str, float] = defaultdict(lambda: -np.inf)  # by camera
         self._looked_s: dict[tuple[str, str], float] = defaultdict(lambda: -np.inf)  # by camera, and tote or surface
+        self._spent: deque[tuple[float, float]] = deque()  # when, and how much
 
     def totes(self, camera: CameraModel, stamp_s: float, odom_from_camera: np.ndarray,
               totes: Mapping[str, tuple[ToteTrack, np.ndarray]]) -> Look:  # fmt: skip
@@ -87,7 +93,9 @@ class Attention:
             else:
                 passed_over.append((0.0, name, box))
         waiting.sort(key=lambda entry: -entry[0])
-        chosen, passed_over = waiting[:MOST_TOTES], waiting[MOST_TOTES:] + passed_over
+        most = min(MOST_TOTES, int(self._left(stamp_s) / TOTE_COST))
+        chosen, passed_over = waiting[:most], waiting[most:] + passed_over
+        self._spend(stamp_s, TOTE_COST * len(chosen))
         for _, name, _ in chosen:
             self._looked_s[camera.name, name] = stamp_s
         looked_at = tuple(name for _, name, _ in chosen)
@@ -96,8 +104,10 @@ class Attention:
             (*looked_at, *(name for _, name, _ in passed_over), *unsure))  # fmt: skip
 
     def surfaces(self, camera: str, stamp_s: float, camera_from_base: np.ndarray,
-                 surfaces: Mapping[str, ObjectPose]) -> list[tuple[str, np.ndarray]]:  # fmt: skip
+                 surfaces: Mapping[str, ObjectPose]) -> Iterator[tuple[str, np.ndarray]]:  # fmt: skip
         """Surfaces near enough, with (4, 4) camera_from_surface, the one that has waited longest for its nearness first.
+
+        Each that is asked for counts as looked for; ask for no more than is looked for.
 
         Args:
             camera: its name.
@@ -111,13 +121,24 @@ class Attention:
             distance = float(np.linalg.norm(camera_from_surface[:3, 3]))
             waited_s = stamp_s - self._looked_s[camera, name]
             if distance < FARTHEST_SURFACE and waited_s >= SURFACE_PERIOD_S:
-                waiting.append((waited_s / max(distance, NEAREST), name, camera_from_surface))
-        waiting.sort(key=lambda entry: -entry[0])
-        return [(name, pose) for _, name, pose in waiting]
+                deviation = float(np.sqrt(np.linalg.eigvalsh(pose.covariance[:3, :3])[-1]))
+                cost = WIDE_SURFACE_COST if deviation > WIDE * max(distance, NEAREST) else SURFACE_COST
+                waiting.append((waited_s / max(distance, NEAREST), name, camera_from_surface, cost))
+        for _, name, camera_from_surface, cost in sorted(waiting, key=lambda entry: -entry[0]):
+            if cost > self._left(stamp_s):
+                return
+            self._spend(stamp_s, cost)
+            self._looked_s[camera, name] = stamp_s
+            yield name, camera_from_surface
 
-    def looked_for(self, camera: str, surface: str, stamp_s: float) -> None:
-        """Notes that a surface is looked for now."""
-        self._looked_s[camera, surface] = stamp_s
+    def _left(self, stamp_s: float) -> float:
+        """What may still be spent on images of this time."""
+        while self._spent and self._spent[0][0] <= stamp_s - COST_WINDOW_S:
+            self._spent.popleft()
+        return MOST_COST - sum(cost for _, cost in self._spent)
+
+    def _spend(self, stamp_s: float, cost: float) -> None:
+        self._spent.append((stamp_s, cost))
 
     def _searches(self, camera: str, stamp_s: float, eager: bool) -> bool:
         period_s = EAGER_PERIOD_S if eager else SEARCH_PERIOD_S
@@ -126,6 +147,9 @@ class Attention:
         others = [when for name, when in self._searched_s.items() if name != camera]
         if others and abs(stamp_s - max(others)) < SEARCH_SPACING_S:
             return False
+        if self._left(stamp_s) < SEARCH_COST:
+            return False
+        self._spend(stamp_s, SEARCH_COST)
         self._searched_s[camera] = stamp_s
         return True
 

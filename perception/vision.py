@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -294,8 +295,8 @@ class VisionPoses:
         camera_from_base = inverse(self._rig.base_from_camera(frame.camera, at.joint_positions))
         with self._lock:
             surfaces = self._localiser.surfaces(at)
-        for name, camera_from_surface in attention.surfaces(frame.camera, frame.stamp_s, camera_from_base, surfaces)[:MOST_SURFACES]:
-            attention.looked_for(frame.camera, name, frame.stamp_s)
+        waiting = attention.surfaces(frame.camera, frame.stamp_s, camera_from_base, surfaces)
+        for name, camera_from_surface in islice(waiting, MOST_SURFACES):
             pose = surfaces[name]
             rotation = pose.base_from_object[:3, :3]
             along = rotation.T @ pose.covariance[:3, :3] @ rotation

@@ -1,5 +1,7 @@
 """Attention: what is looked at in an image, and how often."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 
@@ -9,11 +11,16 @@ from perception.attention import (
     EAGER_PERIOD_S,
     FARTHEST_SURFACE,
     FARTHEST_TOTE,
+    MOST_COST,
     MOST_TOTES,
+    SEARCH_COST,
     SEARCH_PERIOD_S,
     SURE_DEVIATION,
+    SURFACE_COST,
     SURFACE_PERIOD_S,
+    TOTE_COST,
     TOTE_PERIOD_S,
+    WIDE_SURFACE_COST,
     Attention,
 )
 from perception.camera_model import CameraModel
@@ -89,9 +96,8 @@ def test_surfaces_near_enough_take_turns():
     surfaces = {name: ObjectPose(name, planar(x, 0.0, 0.0, -0.3), np.eye(6), 0.0)
                 for name, x in (("near", 0.6), ("farther", 1.5), ("away", FARTHEST_SURFACE + 0.5))}  # fmt: skip
     for k in range(90):
-        for name, camera_from_surface in attention.surfaces("head_camera", k * PERIOD_S, camera_from_base, surfaces)[:1]:
+        for name, camera_from_surface in islice(attention.surfaces("head_camera", k * PERIOD_S, camera_from_base, surfaces), 1):
             np.testing.assert_allclose(camera_from_surface, camera_from_base @ surfaces[name].base_from_object)
-            attention.looked_for("head_camera", name, k * PERIOD_S)
             looked.append((name, k * PERIOD_S))
     assert {name for name, _ in looked} == {"near", "farther"}
     for name in ("near", "farther"):
@@ -107,3 +113,25 @@ def test_in_a_search_only_what_was_never_seen_or_is_unsure_counts_as_searched_fo
     assert first.looked_at == ("sure",) and set(first.searched_for) == {"unsure", "new"} and len(first.passed_over) == 0
     assert second.looked_at == () and len(second.passed_over) == 1  # a moment later it is no use to look again
     assert set(second.in_view) == set(totes)
+
+
+def test_what_images_of_one_moment_cost_is_limited_and_nothing_waits_for_ever():
+    totes = {f"t{k}": tote(0.7 + 0.1 * k, 0.3 * (k % 3 - 1)) for k in range(6)} | {"new": tote(0.9, -0.3, seen=False)}
+    camera_from_base = inverse(ODOM_FROM_CAMERA)
+    surfaces = {name: ObjectPose(name, planar(x, 0.0, 0.0, -0.3), np.eye(6) * deviation**2, 0.0)
+                for name, x, deviation in (("known", 0.6, 0.002), ("unknown", 0.9, 0.1))}  # fmt: skip
+    cameras = [CameraModel(name, 640, 360, CAMERA.matrix) for name in ("head_camera", "head_forward_camera", "left_wrist_camera")]
+    attention, done = Attention(), dict.fromkeys([*totes, "search", *surfaces], 0)
+    for k in range(90):
+        cost = 0.0
+        for camera in cameras:
+            look = attention.totes(camera, k * PERIOD_S, ODOM_FROM_CAMERA, totes)
+            cost += TOTE_COST * len(look.looked_at) + SEARCH_COST * look.search
+            for name in look.looked_at:
+                done[name] += 1
+            done["search"] += look.search
+            for name, _ in [] if look.search else islice(attention.surfaces(camera.name, k * PERIOD_S, camera_from_base, surfaces), 1):
+                cost += {"known": SURFACE_COST, "unknown": WIDE_SURFACE_COST}[name]
+                done[name] += 1
+        assert cost <= MOST_COST
+    assert done.pop("new") == 0 and min(done.values()) >= 10, done
