@@ -15,6 +15,7 @@ from rich.table import Table
 
 from humanoid_control.bench.report import versions
 from humanoid_control.errors import ConfigurationError
+from humanoid_control.simulation.layouts import TRAINING
 from perception.simulated_cameras import HEIGHT, WIDTH
 from policies.data.diversity import check_diversity, write_card
 from policies.data.errors import DataSetError
@@ -44,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-images", action="store_true", help="numbers alone: several times faster, and needs no OpenGL")
     add("--size", default=f"{WIDTH}x{HEIGHT}", metavar="WxH", help=f"of images, in pixels (default {WIDTH}x{HEIGHT})")
     add("--fps", type=int, default=FPS, metavar="HZ", help=f"frames per second (default {FPS})")
+    add("--layouts", action="store_true",
+        help=f"draw each episode's floor from its seed, of the split '{TRAINING}'; the other is for evaluation alone")  # fmt: skip
     add("--noise", type=float, default=NOISE, metavar="SHARE",
         help=f"share of the time in which the expert is pushed off its way (default {NOISE}); 0 for none")  # fmt: skip
     add("--keep-failures", action="store_true", help=f"write orders that failed to a data set of their own, DIR/{FAILURES}")
@@ -101,7 +104,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     cameras = () if args.no_images else tuple(name.strip() for name in args.cameras.split(","))
     return Plan(
         factories=tuple(FactoryText.read(path) for path in args.factory), fps=args.fps, cameras=cameras, width=int(width),
-        height=int(height), noise=args.noise, keep_failures=args.keep_failures, versions=json.dumps(versions()),
+        height=int(height), noise=args.noise, layouts=args.layouts, keep_failures=args.keep_failures, versions=json.dumps(versions()),
         code_sha256=code_hash(),
     )  # fmt: skip
 

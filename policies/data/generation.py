@@ -17,6 +17,7 @@ from pathlib import Path
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.mission.factory import Factory, parse_factory
 from humanoid_control.robot_model import RobotModel, default_urdf_path
+from humanoid_control.simulation.layouts import TRAINING, draw_layout
 from humanoid_control.simulation.cameras import open_gl_context
 from policies.data import schema
 from policies.data.demonstration import SUCCESS, check_rate, demonstrate
@@ -77,6 +78,7 @@ class Plan:
         cameras: whose images are kept; none for numbers alone.
         width, height: of the images, in pixels.
         noise: share of the time in which the expert is disturbed.
+        layouts: whether each episode's floor is drawn from its seed, of the split for training.
         keep_failures: whether frames of failed orders are kept too, in a data set of their own.
         code_sha256: of the packages, as in `evaluate`.
         versions: of Python and packages, as JSON.
@@ -88,6 +90,7 @@ class Plan:
     width: int
     height: int
     noise: float
+    layouts: bool
     keep_failures: bool
     versions: str
     code_sha256: str
@@ -120,7 +123,7 @@ class Plan:
     def claim(self) -> dict:
         """What must agree for episodes to lie in one data set."""
         return {"format": 1, "fps": self.fps, "cameras": list(self.cameras), "width": self.width, "height": self.height,
-                "noise": self.noise, "keep_failures": self.keep_failures}  # fmt: skip
+                "noise": self.noise, "layouts": self.layouts, "keep_failures": self.keep_failures}  # fmt: skip
 
     def format(self) -> Format:
         """Of the data set."""
@@ -170,10 +173,13 @@ def make_demonstration_worker(plan: Plan) -> Callable[..., PackedEpisode]:
     def carry_out(job: Job, _send: object = None) -> PackedEpisode:
         gc.collect()  # an episode's simulation hangs in reference cycles: freed one by one, memory stays flat
         began = time.perf_counter()
-        made = demonstrate(model, factories[job.factory], job.seed, rate_hz=plan.fps, noise=plan.noise, cameras=cameras)
+        factory = factories[job.factory]
+        if plan.layouts:
+            factory = draw_layout(factory, job.seed, split=TRAINING)
+        made = demonstrate(model, factory, job.seed, rate_hz=plan.fps, noise=plan.noise, cameras=cameras)
         record = {
-            "seed": job.seed, "factory": factories[job.factory].name, "factory_sha256": plan.factories[job.factory].sha256,
-            "noise": plan.noise, "model_sha256": model_sha256, "code_sha256": plan.code_sha256, "versions": plan.versions,
+            "seed": job.seed, "factory": factory.name, "factory_sha256": plan.factories[job.factory].sha256,
+            "noise": plan.noise, "layouts": TRAINING if plan.layouts else "", "model_sha256": model_sha256, "code_sha256": plan.code_sha256, "versions": plan.versions,
             "wall_s": round(time.perf_counter() - began, 3),
         }  # fmt: skip
         return pack(job.name, record, made, columns=columns, keep_failures=plan.keep_failures)

@@ -38,7 +38,7 @@ APPENDING, COMMIT = ".appending", "commit.json"
 INDICES = tuple(schema.Column(name, "float32" if name == "timestamp" else "int64", (name,))
                 for name in ("timestamp", "frame_index", "episode_index", "index", "task_index"))  # fmt: skip
 EPISODE_FACTS = ("episode", "order", "seed", "factory", "factory_sha256", "outcome", "detail", "subtask", "problem", "cycle_time_s",
-                 "noise", "model_sha256", "code_sha256", "versions")  # fmt: skip
+                 "noise", "layouts", "model_sha256", "code_sha256", "versions")  # fmt: skip
 
 
 @dataclass(frozen=True)

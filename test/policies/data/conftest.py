@@ -21,7 +21,7 @@ LINE_SIDE = ROOT / "config" / "factories" / "line_side.yaml"
 REAL_SEED, REAL_SIZE, REAL_NOISE = 11, (64, 36), 0.3
 FPS, WIDTH, HEIGHT = 10, 64, 48
 SUBTASKS = ("approach", "reach", "grip", "lift", "carry")
-RECORD = {"seed": 0, "factory": "made_up", "factory_sha256": "0" * 64, "noise": 0.2, "model_sha256": "1" * 64,
+RECORD = {"seed": 0, "factory": "made_up", "factory_sha256": "0" * 64, "noise": 0.2, "layouts": "", "model_sha256": "1" * 64,
           "code_sha256": "2" * 64, "versions": "{}", "wall_s": 1.0}  # fmt: skip
 
 
