@@ -86,7 +86,7 @@ def test_steps_come_in_an_order_in_which_each_has_what_it_needs(tmp_path, called
         step.run()
     assert [name for name, _, _ in called] == ["generate", "train", "train_edges", "generate", "calibrate", "generate", "match"]
     looks = [(arguments[0].name, options["look"], options["seed"]) for name, arguments, options in called if name == "generate"]
-    assert looks == [("training", "training", 1), ("calibration", "training", 700), ("held_out", "held_out", 501)]
+    assert looks == [("training", "training", 1), ("calibration", "training", 700), ("held_out", "held_out", 503)]
     by_name = {name: (arguments, options) for name, arguments, options in called}
     assert by_name["train"][1]["resume"] and by_name["train_edges"][1]["resume"]
     assert by_name["train"][0][1] == by_name["train_edges"][0][1] == by_name["calibrate"][0][0] == tmp_path
