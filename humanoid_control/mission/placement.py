@@ -26,7 +26,7 @@ BELT_STOP = 0.03  # m at the far end of a belt, taken by the stop that keeps tot
 BESIDE_LEG = LEG + LEG_HALF_WIDTH + 0.03  # m from a belt's upstream end, where its frame's leg is in the way of no knee
 COMFORTABLE_GAP = 0.12  # m between totes that hands pass with ease
 PULL_GAP = 0.03  # m beside the way on which a tote is pulled
-PULL_SLACK = 0.03  # m beyond what is comfortable that is not worth pulling a tote to the edge
+PULL_SLACK = 0.03  # m before what is comfortable ends, and beyond what can be pulled, within which a tote is pulled to the edge
 TIGHT_GAP = 0.02  # m between totes that is left when there is no room for more
 
 
@@ -120,11 +120,11 @@ def free_place(
 
 
 def is_to_be_pulled(factory: Factory, tote: str, placements: Mapping[str, Placement]) -> bool:
-    """Returns whether a tote stands further back than is comfortable where it can be pulled to the edge of its surface."""
+    """Returns whether a tote stands too far back to be handled with ease where it can be pulled to the edge of its surface."""
     place = placements[tote]
     station, carrier = factory.station(place.station), factory.tote(tote).carrier
     bottom, depth = station.surface_height(place.shelf), place.pose[0] - station.front_x
-    too_deep = depth > comfortable_depth(station, carrier, bottom, place.pose[1]) + PULL_SLACK
+    too_deep = depth > comfortable_depth(station, carrier, bottom, place.pose[1]) - PULL_SLACK
     return too_deep and depth <= pullable_depth(station, carrier, bottom, place.pose[1]) + PULL_SLACK and (
         pull_obstacle(factory, tote, placements) is None)  # fmt: skip
 

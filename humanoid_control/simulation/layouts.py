@@ -18,13 +18,13 @@ from humanoid_control.mission.factory import Conveyor, Factory, Order, Rack, Rob
 from humanoid_control.mission.factory_checks import check_factory
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS, LoadCarrier
 from humanoid_control.mission.path_planning import FloorMap
-from humanoid_control.mission.placement import initial_placements, is_to_be_pulled
+from humanoid_control.mission.placement import PULL_SLACK, initial_placements, is_to_be_pulled
 from humanoid_control.mission.reach import PULL_HEIGHTS, is_comfortable, pullable_depth, reachable_depth
 from humanoid_control.simulation.episode import stream
 
 TRAINING, HELD_OUT = "training", "held_out"
 SPLITS = (TRAINING, HELD_OUT)
-DRAWS = 40  # of a whole layout, before there is none
+DRAWS = 100  # of a whole layout, before there is none
 POSES_DRAWS, PART_DRAWS = 200, 40  # of all stations' poses, of a place or the start, before the whole is drawn again
 
 # Sizes and heights in m that stations are drawn from, by kind: within what is handled with ease.
@@ -210,7 +210,8 @@ class _Draw:
             return tote
         pulled = any(self._factory.base_of(name).name == tote.name for name in self._pulled)
         station, shelf = stations[tote.station], tote.shelf or 0
-        x, y = self._until_possible(lambda: self._place(station, shelf, tote.carrier, pulled=pulled))
+        varies = self._factory.randomise.tote_pose
+        x, y = self._until_possible(lambda: self._place(station, shelf, tote.carrier, pulled=pulled, varies=varies))
         return tote.model_copy(update={"at": (x, y, 0.0)})
 
     def _addressed(self, order: Order, stations: dict[str, Station]) -> Order:
@@ -219,8 +220,17 @@ class _Draw:
         station, carrier = stations[order.to], self._totes[order.tote].carrier
         return order.model_copy(update={"at": self._until_possible(lambda: self._place(station, order.shelf or 0, carrier))})
 
-    def _place(self, station: Station, shelf: int, carrier: LoadCarrier, *, pulled: bool = False) -> tuple[float, float]:
-        """A place (x, y) in m in the station's frame, with room for hands beside it; takes it."""
+    def _place(
+        self, station: Station, shelf: int, carrier: LoadCarrier, *, pulled: bool = False, varies: tuple[float, ...] | None = None
+    ) -> tuple[float, float]:
+        """A place (x, y) in m in the station's frame, with room for hands beside it; takes it.
+
+        Args:
+            station, shelf: where.
+            carrier: of the tote.
+            pulled: it is to be pulled from there.
+            varies: how far off an episode may have it, (x, y, ...) in m; all of that is handled with ease.
+        """
         half = 0.5 * station.size[1] - 0.5 * carrier.length - 0.5 * BESIDE_TOTE
         if half < 0.0:
             raise _Impossible
@@ -234,7 +244,10 @@ class _Draw:
             x = station.front_x + self._uniform((nearest, deepest))
         else:
             x = station.front_x + 0.5 * carrier.width + self._uniform(GAP_BEHIND_EDGE)
-            if not is_comfortable(station, carrier, bottom, (x, y)):
+            off_x, off_y = varies[:2] if varies else (0.0, 0.0)
+            if pullable_depth(station, carrier, bottom, y) > 0.0:
+                off_x += PULL_SLACK  # from there on it would be pulled
+            if not all(is_comfortable(station, carrier, bottom, (x + off_x, y + sign * off_y)) for sign in (-1, 1)):
                 raise _Impossible
         footprint, taken = tote_footprint(carrier, (x, y, 0.0)), self._taken.setdefault((station.name, shelf), [])
         if any(footprint.distance(other) < BESIDE_TOTE for other in taken):

@@ -683,9 +683,9 @@ class CarryOutOrder:
         return " and ".join(f"{1000 * o:.0f} mm" for o in self._observation.state.gripper_openings)
 
     def _drag(self, distance: float) -> Script:
-        """Moves the tote over its surface, m ahead: pulls it if that is negative."""
+        """Moves the tote over its surface, m ahead: draws it near if that is negative, by the arms alone."""
         goals = tuple(_shifted(hand, self._forward(distance)) for hand in self._actual_hands())
-        posture = self._bend_for(goals, otherwise=self._posture)
+        posture = self._bend_for(goals, otherwise=self._posture) if distance > 0.0 else self._posture
         yield from self._move_hands(goals, posture=posture, opening=0.0, speed=0.10, settle=0.2)
 
     def _pull(self, distance: float) -> Script:

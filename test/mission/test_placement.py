@@ -31,7 +31,7 @@ orders: []
 """)
 
 
-@pytest.mark.parametrize("x, pulled", [(-0.25, False), (-0.12, False), (0.0, True), (0.08, True), (0.25, False)])
+@pytest.mark.parametrize("x, pulled", [(-0.25, False), (-0.16, False), (-0.12, True), (0.0, True), (0.08, True), (0.25, False)])
 def test_a_tote_is_pulled_where_it_is_neither_near_nor_out_of_reach(x, pulled):
     floor = factory(x)
     assert is_to_be_pulled(floor, "far", initial_placements(floor)) == pulled
