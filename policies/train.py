@@ -1,4 +1,4 @@
-"""`humanoid train WHAT`: trains what is learned; perception so far."""
+"""`humanoid train WHAT`: trains what is learned: perception, or the teacher of policies."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from perception.training.pipeline import DEFAULTS, DEVICES, FIGURES, load_plan, steps
+from humanoid_control.errors import ConfigurationError
+from perception.training.pipeline import DEVICES, FIGURES, load_plan, steps
 from policies.evaluation.journal import make_folder
 
-WHAT = ("perception",)
+PERCEPTION, TEACHER = "perception", "teacher"
+WHAT = (PERCEPTION, TEACHER)
 SAY_PERIOD_S = 20.0  # between two lines where no bar can be drawn
 
 
@@ -23,11 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `humanoid train`."""
     add = parser.add_argument
     add("what", metavar="WHAT", choices=WHAT, help=f"one of {', '.join(WHAT)}")
-    add("--config", metavar="FILE", type=Path, help=f"what differs from {DEFAULTS}")
+    add("--config", metavar="FILE", type=Path, help="what differs from config/training/WHAT.yaml")
     add("--device", metavar="DEVICE", help=f"{', '.join(DEVICES)} (default: the file's)")
-    add("--data", metavar="DIR", help="folder of images (default: the file's)")
+    add("--data", metavar="DIR", help="folder of images or demonstrations (default: the file's)")
     add("--out", metavar="DIR", help="folder of networks and checkpoints (default: the file's)")
-    add("--workers", metavar="W", type=int, help="processes that render (default: the file's)")
+    add("--workers", metavar="W", type=int, help="processes that render or demonstrate (default: the file's)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,10 +38,46 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         HumanoidControlError: whatever the user can put right.
     """
+    console = Console()
+    return _train_teacher(args, console) if args.what == TEACHER else _train_perception(args, console)
+
+
+def _train_teacher(args: argparse.Namespace, console: Console) -> int:
+    from policies.data import generate
+    from policies.learned.training.teacher import demonstrations_command, load_teacher_plan
+
+    plan = load_teacher_plan(args.config, device=args.device, data=args.data, out=args.out, workers=args.workers)
+    make_folder(Path(plan.out))
+    command = demonstrations_command(plan)
+    try:
+        from policies.learned.training.train_pose import train_pose_policy
+    except ImportError as error:
+        raise ConfigurationError(f"training needs {error.name}: pip install 'humanoid_control[train]', or `make test`") from None
+    parser = argparse.ArgumentParser()
+    generate.add_arguments(parser)
+    console.print(f"step 1 of 2: {plan.episodes} episodes of the scripted policy, into {plan.data}", highlight=False)
+    done = generate.run(parser.parse_args(command))
+    if done != 0:
+        return done
+    console.print(f"step 2 of 2: {plan.minutes:g} minutes of training; stop with Ctrl-C, go on with the same command", highlight=False)
+    line = _Line(console)
+
+    def report(progress, figures: dict[str, float]) -> None:
+        line.show(progress.trained_s / 60, plan.minutes)
+        line.say(f"{progress.trained_s / 60:.1f} of {plan.minutes:g} min, step {progress.steps}: "
+                 + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))  # fmt: skip
+
+    with line:
+        path = train_pose_policy(Path(plan.data), Path(plan.out), minutes=plan.minutes, seed=plan.seed, device=plan.device, on_progress=report)
+    console.print(f"{path}: measure it with `humanoid evaluate --policy teacher --checkpoint {path} --layouts held_out --factory ...`",
+                  highlight=False)  # fmt: skip
+    return 0
+
+
+def _train_perception(args: argparse.Namespace, console: Console) -> int:
     plan = load_plan(args.config, device=args.device, data=args.data, out=args.out, workers=args.workers)
     for folder in (plan.data, plan.out):
         make_folder(folder)
-    console = Console()
     console.print(f"images in {plan.data}, networks in {plan.out}; stop with Ctrl-C, go on with the same command", highlight=False)
     if not console.is_terminal:
         logging.getLogger("perception.training").setLevel(logging.INFO)

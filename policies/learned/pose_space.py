@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from humanoid_control.control_loop import BASE_VELOCITY_LIMIT, HAND_REACH, PELVIS_HEIGHT_RANGE, TORSO_PITCH_RANGE
 from humanoid_control.transforms import rotation_of_vector, to_pose
 from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTarget
 from policies.learned import action_space
@@ -41,6 +42,8 @@ SCALES[VELOCITY] = 0.1, 0.05, 0.2
 for _side in (0, 1):
     SCALES[MOVES[_side]], SCALES[TURNS[_side]] = 0.03, 0.1
 SCALES[PITCH], SCALES[HEIGHT], SCALES[OPENINGS] = 0.05, 0.02, 0.02
+WIDEST = 0.09  # m between the pads
+FARTHEST = 0.95 * HAND_REACH  # m, of a hand's target from the base
 STILL = np.array([0.0, 0.0, 0.0])
 
 
@@ -154,7 +157,7 @@ def _turns(angles: np.ndarray) -> np.ndarray:
 
 
 def decode_step(step: np.ndarray, state: np.ndarray, odom_from_footprint: np.ndarray, *, stamp_s: float, gripper_force: float) -> WholeBodyTarget:
-    """The target of one step (STEP_SIZE,) of a chunk, in which `MOVING` and `ACTIVE` are likelihoods.
+    """The target of one step (STEP_SIZE,) of a chunk, in which `MOVING` and `ACTIVE` are likelihoods; within what control takes.
 
     Args:
         step: as the network says it, or between two steps.
@@ -164,19 +167,21 @@ def decode_step(step: np.ndarray, state: np.ndarray, odom_from_footprint: np.nda
         gripper_force: N, the most a finger may press.
     """
     moves, active = step[MOVING] > 0.5, bool(step[ACTIVE] > 0.5)
+    height = float(np.clip(step[HEIGHT], *PELVIS_HEIGHT_RANGE))
     poses = np.tile([0.0, 0, 0, 0, 0, 0, 1], (2, 1))
     for side in (0, 1):
         if active:
             here = state[HANDS][side * HAND_SIZE : (side + 1) * HAND_SIZE]
             pose = np.eye(4)
-            pose[:3, 3] = here[:3] + step[MOVES[side]]
+            away = here[:3] + step[MOVES[side]] - [0.0, 0.0, height]
+            pose[:3, 3] = away * min(1.0, FARTHEST / max(np.linalg.norm(away), 1e-6)) + [0.0, 0.0, height]
             pose[:3, :3] = rotation_of_vector(step[TURNS[side]]) @ matrices_of(here[3:])
             poses[side] = to_pose(pose if moves else odom_from_footprint @ pose)
     return WholeBodyTarget(
         stamp_s=stamp_s, frame=FRAME_BASE_FOOTPRINT if moves else FRAME_ODOM,
-        base_velocity=step[VELOCITY].copy() if moves else STILL.copy(), hand_poses=poses, hand_active=np.full(2, active),
-        torso_pitch=float(step[PITCH]), pelvis_height=float(step[HEIGHT]),
-        gripper_openings=np.clip(step[OPENINGS], 0.0, None), gripper_forces=np.full(2, gripper_force),
+        base_velocity=np.clip(step[VELOCITY], -BASE_VELOCITY_LIMIT, BASE_VELOCITY_LIMIT) if moves else STILL.copy(), hand_poses=poses, hand_active=np.full(2, active),
+        torso_pitch=float(np.clip(step[PITCH], *TORSO_PITCH_RANGE)), pelvis_height=height,
+        gripper_openings=np.clip(step[OPENINGS], 0.0, WIDEST), gripper_forces=np.full(2, gripper_force),
     )  # fmt: skip
 
 

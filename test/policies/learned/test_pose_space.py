@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from humanoid_control.control_loop import check_target
+from humanoid_control.robot_model import RobotModel
 from humanoid_control.transforms import planar, to_pose, transform
 from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTarget
 from policies.learned.action_space import encode_target
 from policies.learned.observation_space import GOAL_SIZE
 from policies.learned.pose_space import (
-    ACTIVE, HAND_SIZE, HANDS, MOVES, MOVING, STEPS, decode_step, encode_chunk, pose_inputs, tote_numbers,
+    ACTIVE, HAND_SIZE, HANDS, MOVES, MOVING, STEP_SIZE, STEPS, decode_step, encode_chunk, pose_inputs, tote_numbers,
 )  # fmt: skip
 
 
@@ -34,7 +36,7 @@ def target(rng, frame, *, walks):
 def test_a_target_comes_back_as_it_was_though_the_base_sways(frame, walks):
     rng = np.random.default_rng(3)
     wanted, hands = target(rng, frame, walks=walks), (pose(rng), pose(rng))
-    footprints = np.array([[2.0, -1.0, 0.7]]) + np.cumsum(rng.normal(0.0, 0.01, (STEPS, 3)), axis=0)
+    footprints = np.array([[0.2, -0.1, 0.7]]) + np.cumsum(rng.normal(0.0, 0.01, (STEPS, 3)), axis=0)
     actions = np.array([encode_target(wanted, planar(*footprint)) for footprint in footprints])
     chunk = encode_chunk(actions, footprints, state_with(hands))
     for step in (0, STEPS - 1):
@@ -72,3 +74,14 @@ def test_a_tote_turned_by_half_is_the_same_tote():
     np.testing.assert_allclose(one, other, atol=1e-6)
     assert np.isfinite(one).all() and one.dtype == np.float32
     assert HAND_SIZE * 2 == HANDS.stop - HANDS.start
+
+
+def test_whatever_a_network_says_control_can_take():
+    rng, model = np.random.default_rng(6), RobotModel.load()
+    for _ in range(50):
+        step = rng.normal(0.0, 10.0, STEP_SIZE)
+        state = state_with((pose(rng), pose(rng)))
+        for moving in (0.0, 1.0):
+            step[MOVING], step[ACTIVE] = moving, 1.0
+            made = decode_step(step, state, np.eye(4), stamp_s=0.0, gripper_force=20.0)
+            check_target(made, model=model, base_position=np.array([0.0, 0.0, made.pelvis_height]))
