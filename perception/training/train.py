@@ -44,7 +44,7 @@ from perception.training.samples import Prepared, crop_sample, frame_sample, pre
 LOG = logging.getLogger(__name__)
 
 NETWORKS = ("corners", "finder")  # in the order in which they are trained
-SHARE_OF_TIME = {"corners": 0.65, "finder": 0.35}
+SHARE_OF_TIME = {"corners": 0.53, "finder": 0.47}
 CHECK_EVERY_SHARD = 20  # one shard in so many is not trained on, for the curves
 CHECK_SAMPLES = 512
 NOTHING_PER_TOTE = 0.6  # crops of no tote for each of a tote: they teach presence only
