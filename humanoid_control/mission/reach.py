@@ -27,6 +27,7 @@ REACH_HEIGHTS = np.array([0.40, 0.70, 0.80, 0.90, 1.00])
 REACH = np.array([0.60, 0.60, 0.58, 0.56, 0.52])
 HEAVY = 3.0  # kg, what a tote of unknown mass is taken for
 HAND_WIDTH, WRIST_WIDTH = 0.10, 0.175  # m that a hand takes beside a tote at its grip, and its wrist before the tote
+BOARD = 0.02  # m that a shelf's board takes
 PUSHED = 0.08  # m that a tote is pulled or pushed over its surface without trouble
 # A tote further back is pulled to the edge by its near lip first. How far from the base its near edge may be for the waist to
 # bear that, by the height of its bottom; no tote is pulled from lower (the body bends too far) or higher.
@@ -96,6 +97,13 @@ def pullable_depth(station: Station, carrier: LoadCarrier, bottom: float, y: flo
     if not low - TOLERANCE <= bottom <= high + TOLERANCE or bottom < station.surfaces[-1] - TOLERANCE:
         return 0.0
     return pull_reach(carrier, bottom) - leg_distance(station, y, pelvis_height=working_height(bottom))
+
+
+def free_height(station: Station, shelf: int) -> float:
+    """Metres above a surface that are free, at least; 1 where nothing is above it."""
+    if isinstance(station, Rack) and shelf + 1 < len(station.shelves):
+        return station.shelves[shelf + 1] - station.shelves[shelf] - BOARD
+    return 1.0
 
 
 def working_height(bottom: float) -> float:

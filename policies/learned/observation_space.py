@@ -15,8 +15,9 @@ from humanoid_control.errors import FactoryError, OrderError
 from humanoid_control.mission.factory import Conveyor, Factory, Order, Tote
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS
 from humanoid_control.mission.placement import Placement, initial_placements, ordered_placement
+from humanoid_control.mission.reach import free_height, leg_distance, working_height
 from humanoid_control.robot_model import RobotModel
-from humanoid_control.transforms import from_pose, inverse, planar, yaw_of
+from humanoid_control.transforms import from_pose, inverse, planar, wrapped, yaw_of
 from humanoid_control.types import SIDES, BaseEstimate, ControlStatus, RobotState
 from perception.poses import PoseSet, surface_name
 from policies.learned.rotations import AXES, to_columns
@@ -52,6 +53,7 @@ GOAL_NAMES = (
     "goal_surface.belt_speed",
     *(f"goal_place.{part}" for part in _PLACE),
     *(f"tote.{kind}" for kind in LOAD_CARRIERS),
+    *(f"{where}.{part}" for where in ("source_surface", "goal_surface") for part in ("free_height", "leg_room")),
 )
 GOAL_SIZE = len(GOAL_NAMES)
 
@@ -102,12 +104,26 @@ class BodySense:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a tote stands or shall stand: on which surface, and (4, 4) surface_from_tote of the file."""
+    """Where a tote stands or shall stand, by the file.
+
+    Attributes:
+        surface: which.
+        front_x, belt_speed: m, m/s of its station.
+        surface_from_tote: (4, 4).
+        free_height: m above the surface.
+        leg_room: m that the base keeps off the station's front edge there.
+        on: the tote below, if there is one,
+        stacked: m from its bottom to that of the tote on it.
+    """
 
     surface: str
     front_x: float
     belt_speed: float
     surface_from_tote: np.ndarray
+    free_height: float
+    leg_room: float
+    on: str | None
+    stacked: float
 
 
 class OrderSense:
@@ -174,13 +190,17 @@ class OrderSense:
             height += under.carrier.stacking_height
             below = self._placements[below].on
         speed = station.speed if isinstance(station, Conveyor) else 0.0
-        return _Place(surface_name(station.name, placement.shelf), station.front_x, speed, planar(x, y, yaw, height))
+        bottom = station.surface_height(placement.shelf) + height
+        legs = leg_distance(station, y, pelvis_height=working_height(bottom))
+        stacked = self._factory.tote(placement.on).carrier.stacking_height if placement.on is not None else 0.0
+        return _Place(surface_name(station.name, placement.shelf), station.front_x, speed, planar(x, y, yaw, height),
+                      free_height(station, placement.shelf), legs, placement.on, stacked)  # fmt: skip
 
     def goal(self, poses: PoseSet, estimate: BaseEstimate, *, before: np.ndarray | None = None) -> np.ndarray:
         """(`GOAL_SIZE`,) m, m/s and unit vectors in `base_footprint`, in the order of `GOAL_NAMES`.
 
         Args:
-            poses: with both surfaces, or the goal stays as it was `before`.
+            poses: with both surfaces, or the goal stays as it was `before`; and with the tote below the goal, if there is one.
             estimate: where the robot believes it is.
             before: what was given last.
 
@@ -196,9 +216,20 @@ class OrderSense:
         source, goal = (self._upright(footprint, poses, place) for place in (self._source, self._goal))
         return np.concatenate([
             _numbers(source), [self._source.front_x], _numbers(source @ self._source.surface_from_tote),
-            _numbers(goal), [self._goal.front_x, self._goal.belt_speed], _numbers(goal @ self._goal.surface_from_tote),
-            self._kind,
+            _numbers(goal), [self._goal.front_x, self._goal.belt_speed], _numbers(self._goal_tote(footprint, poses, goal)),
+            self._kind, [self._source.free_height, self._source.leg_room, self._goal.free_height, self._goal.leg_room],
         ])  # fmt: skip
+
+    def _goal_tote(self, footprint: np.ndarray, poses: PoseSet, surface: np.ndarray) -> np.ndarray:
+        """(4, 4) the tote where it shall stand: on another where that is seen to be, else as the file has it."""
+        below = poses.totes.get(self._goal.on) if self._goal.on is not None else None
+        if below is None:
+            return surface @ self._goal.surface_from_tote
+        pose = footprint @ below.base_from_object
+        yaw = yaw_of(pose)
+        if abs(wrapped(yaw - yaw_of(surface))) > 0.5 * math.pi:  # of its two equal poses the one that faces as the surface does
+            yaw += math.pi
+        return planar(*pose[:2, 3], yaw, pose[2, 3] + self._goal.stacked)
 
     @staticmethod
     def _upright(footprint: np.ndarray, poses: PoseSet, place: _Place) -> np.ndarray:

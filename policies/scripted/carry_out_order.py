@@ -13,11 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from humanoid_control.errors import FactoryError, OrderError, SolverError
-from humanoid_control.mission.factory import Conveyor, Factory, Order, Rack
+from humanoid_control.mission.factory import Conveyor, Factory, Order
 from humanoid_control.mission.path_planning import FloorMap
 from humanoid_control.mission.placement import Placement, initial_placements, is_to_be_pulled, ordered_placement
 from humanoid_control.mission.reach import (
-    HAND_WIDTH, HEAVY, SLOW, WRIST_WIDTH, bearable_reach, leg_distance, pull_reach, working_height,
+    HAND_WIDTH, HEAVY, SLOW, WRIST_WIDTH, bearable_reach, free_height, leg_distance, pull_reach, working_height,
 )  # fmt: skip
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.transforms import (
@@ -594,12 +594,12 @@ class CarryOutOrder:
     def _ready_height(self, station, shelf: int, tote: np.ndarray) -> float:
         """Height in m above the grip from which hands come: over a table's edge, but under the shelf above."""
         above = float(tote[2, 3] - self._surface(station.name, shelf)[2, 3]) + self._tote.carrier.height
-        return float(np.clip(self._ceiling(station, shelf) - above - HAND_HALF_HEIGHT, 0.0, 0.10))
+        return float(np.clip(free_height(station, shelf) - above - HAND_HALF_HEIGHT, 0.0, 0.10))
 
     def _clearance(self, station, shelf: int, tote: np.ndarray) -> float:
         """Height in m to which a tote at its place is lifted for walking: no squat, but under the shelf above."""
         stands = float(tote[2, 3] - self._surface(station.name, shelf)[2, 3]) + self._tote.carrier.height
-        room = self._ceiling(station, shelf) - stands - HAND_HALF_HEIGHT
+        room = free_height(station, shelf) - stands - HAND_HALF_HEIGHT
         wanted = EASY_GRIP_HEIGHT - float(tote[2, 3]) - self._tote.carrier.grip_height
         return max(CLEARANCE, min(room, wanted))
 
@@ -662,12 +662,6 @@ class CarryOutOrder:
                 taken = WRIST_WIDTH if corners[0].min() < -0.8 * 0.5 * carrier.width else HAND_WIDTH
                 room = min(room, between - taken)
         return max(room, 0.0)
-
-    def _ceiling(self, station, shelf: int) -> float:
-        """Free height in m above a surface."""
-        if isinstance(station, Rack) and shelf + 1 < len(station.shelves):
-            return station.shelves[shelf + 1] - station.shelves[shelf] - 0.02
-        return 1.0
 
     def _close_fingers(self) -> Script:
         begin = self._now

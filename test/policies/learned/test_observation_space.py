@@ -1,5 +1,7 @@
 """The vectors of body and order say what is there."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from humanoid_control.mission.factory import Order, load_factory
 from humanoid_control.transforms import planar
 from perception.poses import PoseSet
 from policies.learned.observation_space import GOAL_NAMES, GOAL_SIZE, BodySense, OrderSense
+
+FACTORIES = Path(__file__).resolve().parents[3] / "config" / "factories"
 
 
 def named(names, values):
@@ -70,9 +74,7 @@ def test_a_tote_that_was_moved_is_fetched_from_its_new_place(onlooker, line_side
 
 
 def test_a_stack_is_as_high_as_what_is_below():
-    from pathlib import Path
-
-    factory = load_factory(Path(__file__).resolve().parents[3] / "config" / "factories" / "stacks.yaml")
+    factory = load_factory(FACTORIES / "stacks.yaml")
     order = OrderSense(factory)
     stacked = next(order_ for order_ in factory.orders if order_.on is not None)
     for earlier in factory.orders[: factory.orders.index(stacked)]:
@@ -96,3 +98,26 @@ def test_unseen_surfaces_keep_the_goal_or_refuse(onlooker, line_side):
 def test_orders_for_what_is_not_there_are_refused(line_side):
     with pytest.raises(OrderError, match="t9"):
         OrderSense(line_side).begin(Order(tote="t9", to="outfeed"))
+
+
+def test_what_is_set_on_another_tote_goes_to_where_that_one_is_seen(make_onlooker):
+    factory = load_factory(FACTORIES / "stack_to_stack.yaml")
+    order = OrderSense(factory)
+    order.begin(factory.orders[0])
+    moved = tuple(tote.model_copy(update={"at": (-0.05, 0.04, 0.1)}) if tote.name == "ground" else tote for tote in factory.totes)
+    there = make_onlooker(factory.model_copy(update={"totes": moved}))
+    poses, estimate = there.poses(0.0), there.observe(0.0).estimate
+    goal = named(GOAL_NAMES, order.goal(poses, estimate))
+    assert goal["goal_place.z"] == pytest.approx(0.62 + factory.tote("ground").carrier.stacking_height, abs=2e-3)
+    assert [goal["goal_place.x"], goal["goal_place.y"]] == pytest.approx(poses.totes["ground"].base_from_object[:2, 3], abs=5e-3)
+
+
+def test_how_much_room_a_station_leaves(make_onlooker):
+    factory = load_factory(FACTORIES / "conveyor_to_rack.yaml")
+    order = OrderSense(factory)
+    order.begin(factory.orders[0].model_copy(update={"shelf": 0}))
+    there = make_onlooker(factory)
+    goal = named(GOAL_NAMES, order.goal(there.poses(0.0), there.observe(0.0).estimate))
+    assert goal["source_surface.free_height"] == 1.0
+    assert goal["goal_surface.free_height"] == pytest.approx(0.82 - 0.45 - 0.02)
+    assert 0.1 < goal["source_surface.leg_room"] < 0.4 and 0.1 < goal["goal_surface.leg_room"] < 0.4
