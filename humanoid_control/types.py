@@ -8,7 +8,7 @@ with the heading's yaw alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -135,6 +135,10 @@ class WholeBodyTarget:
     pelvis_height: float = 0.72
     gripper_openings: np.ndarray = field(default_factory=lambda: np.full(2, 0.08))
     gripper_forces: np.ndarray = field(default_factory=lambda: np.full(2, 20.0))
+
+    def still(self, stamp_s: float) -> WholeBodyTarget:
+        """The same at another time, standing, with hands where they are wanted."""
+        return replace(self, stamp_s=stamp_s, base_velocity=np.zeros(3), hand_velocities=np.zeros((2, 6)))
 
 
 @dataclass(frozen=True)

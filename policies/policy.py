@@ -50,6 +50,7 @@ class PolicyOutput:
         uncertainty: 0 (sure) to 1.
         outcome: `running`, `done` or `failed`.
         detail: why it failed.
+        tier: who of several it was; empty where there is one.
     """
 
     targets: tuple[WholeBodyTarget, ...]
@@ -62,6 +63,7 @@ class PolicyOutput:
     uncertainty: float = 0.0
     outcome: str = RUNNING
     detail: str = ""
+    tier: str = ""
 
 
 class Policy(Protocol):
@@ -88,4 +90,7 @@ class Policy(Protocol):
         """
 
     def act(self, observation: Observation) -> PolicyOutput:
-        """What to do now."""
+        """What to do now. An order may have been begun by another: it goes on from where hands and tote are."""
+
+    def order_done(self) -> None:
+        """The order was done, by whomever: its tote stands where it was to."""

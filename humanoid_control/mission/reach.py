@@ -27,6 +27,8 @@ REACH_HEIGHTS = np.array([0.40, 0.70, 0.80, 0.90, 1.00])
 REACH = np.array([0.60, 0.60, 0.58, 0.56, 0.52])
 HEAVY = 3.0  # kg, what a tote of unknown mass is taken for
 HAND_WIDTH, WRIST_WIDTH = 0.10, 0.175  # m that a hand takes beside a tote at its grip, and its wrist before the tote
+STANCE_DISTANCE = 0.35  # m from the base to the middle of a tote that is gripped or set down, at least
+EDGE_DISTANCE = 0.28  # m from the base to a station's front edge where nothing asks for more or less
 BOARD = 0.02  # m that a shelf's board takes
 PUSHED = 0.08  # m that a tote is pulled or pushed over its surface without trouble
 # A tote further back is pulled to the edge by its near lip first. How far from the base its near edge may be for the waist to
@@ -80,9 +82,25 @@ def reachable_depth(station: Station, carrier: LoadCarrier, bottom: float, y: fl
     return min(reach - leg_distance(station, y, pelvis_height=working_height(bottom)), MAX_REACH_DEPTH)
 
 
-def pull_reach(carrier: LoadCarrier, bottom: float) -> float:
-    """Metres from the base up to which the middle of a tote, its bottom at a height in m, may be to be pulled by its near lip."""
-    return float(np.interp(bottom, PULL_HEIGHTS, PULL_REACH)) + 0.5 * carrier.width
+def pull_reach(width: float | np.ndarray, bottom: float | np.ndarray) -> float | np.ndarray:
+    """Metres from the base up to which the middle of a tote (width and height of its bottom in m) may be to be pulled by its near lip."""
+    return np.interp(bottom, PULL_HEIGHTS, PULL_REACH) + 0.5 * width
+
+
+def stance_distance(
+    behind_edge: float | np.ndarray, legs: float | np.ndarray, reach: float | np.ndarray
+) -> float | np.ndarray:  # fmt: skip
+    """Metres from the base to the middle of a tote that is handled on a station.
+
+    For a tote far behind the edge it stands as near as its legs may, for a near one as the waist bears it best.
+
+    Args:
+        behind_edge: m from the station's front edge to the tote's middle.
+        legs: m from the edge at which legs keep off the station.
+        reach: m from the base up to which the tote is handled with ease.
+    """
+    near = np.minimum(behind_edge + EDGE_DISTANCE, reach)
+    return np.maximum(np.maximum(STANCE_DISTANCE, near), behind_edge + legs)
 
 
 def pullable_depth(station: Station, carrier: LoadCarrier, bottom: float, y: float) -> float:
@@ -96,7 +114,7 @@ def pullable_depth(station: Station, carrier: LoadCarrier, bottom: float, y: flo
     low, high = PULL_HEIGHTS[[0, -1]]
     if not low - TOLERANCE <= bottom <= high + TOLERANCE or bottom < station.surfaces[-1] - TOLERANCE:
         return 0.0
-    return pull_reach(carrier, bottom) - leg_distance(station, y, pelvis_height=working_height(bottom))
+    return float(pull_reach(carrier.width, bottom)) - leg_distance(station, y, pelvis_height=working_height(bottom))
 
 
 def free_height(station: Station, shelf: int) -> float:
@@ -111,25 +129,25 @@ def working_height(bottom: float) -> float:
     return float(np.interp(bottom, [0.40, 0.65], [SQUAT_HEIGHT, UPRIGHT_HEIGHT]))
 
 
-def bearable_reach(carrier: LoadCarrier, mass: float, bottom: float) -> float:
+def bearable_reach(length: float | np.ndarray, mass: float | np.ndarray, bottom: float | np.ndarray) -> float | np.ndarray:
     """Metres from the base to a tote's middle at which the waist's pitch motor (35 N m) bears it with 10% to spare.
 
     A fit to gravity torques of stance plans (docs/control.md): the arms' own weight counts most, so a longer tote, for
     which the hands are wider apart and the body bends more, has to be nearer, and so has a low one.
 
     Args:
-        carrier: the tote.
+        length: m, of the tote.
         mass: kg, as carried.
         bottom: m above the floor, where it stands.
     """
-    bending = float(np.interp(bottom, [0.40, 0.45, 0.55, 0.65], [0.07, 0.06, 0.04, 0.0]))
-    return 0.42 - 0.30 * (carrier.length - 0.297) - 0.024 * (min(max(mass, 0.5), HEAVY) - 1.5) - bending
+    bending = np.interp(bottom, [0.40, 0.45, 0.55, 0.65], [0.07, 0.06, 0.04, 0.0])
+    return 0.42 - 0.30 * (length - 0.297) - 0.024 * (np.clip(mass, 0.5, HEAVY) - 1.5) - bending
 
 
 def comfortable_depth(station: Station, carrier: LoadCarrier, bottom: float, y: float) -> float:
     """Metres behind a station's front edge up to which even a heavy tote is handled with ease; arguments as `reachable_depth`."""
     stance = leg_distance(station, y, pelvis_height=working_height(bottom))
-    return min(bearable_reach(carrier, HEAVY, bottom) + PUSHED - stance, reachable_depth(station, carrier, bottom, y))
+    return min(float(bearable_reach(carrier.length, HEAVY, bottom)) + PUSHED - stance, reachable_depth(station, carrier, bottom, y))
 
 
 def is_comfortable(station: Station, carrier: LoadCarrier, bottom: float, at: tuple[float, float]) -> bool:

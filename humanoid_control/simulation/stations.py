@@ -14,7 +14,6 @@ from humanoid_control.mission.station_shapes import (
     LEG,
     POST,
     POST_ABOVE_TOP,
-    RAIL_HEIGHT,
     TOP_THICKNESS,
     Part,
     solid_parts,

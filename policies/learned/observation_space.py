@@ -21,7 +21,7 @@ from humanoid_control.transforms import from_pose, inverse, planar, wrapped, yaw
 from humanoid_control.types import SIDES, BaseEstimate, ControlStatus, RobotState
 from perception.poses import PoseSet, surface_name
 from policies.learned.rotations import AXES, to_columns
-from policies.scripted.grips import HandKinematics
+from policies.scripted.grips import LimbKinematics
 
 _XYZ = ("x", "y", "z")
 _PLACE = (*_XYZ, "cos_yaw", "sin_yaw")
@@ -78,7 +78,7 @@ class BodySense:
 
     def __init__(self, model: RobotModel) -> None:
         self.names = state_names(model)
-        self._hands = HandKinematics(model)
+        self._hands = LimbKinematics(model)
 
     def state(self, state: RobotState, estimate: BaseEstimate, control: ControlStatus) -> np.ndarray:
         """(94,) in the order of `names`: rad, rad/s, m, N, m/s and kg.

@@ -11,56 +11,54 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 
 import numpy as np
+from shapely.geometry import Point
 
+from humanoid_control.control_loop import PELVIS_HEIGHT_RANGE, TORSO_PITCH_RANGE
 from humanoid_control.errors import FactoryError, OrderError, SolverError
 from humanoid_control.mission.factory import Conveyor, Factory, Order
 from humanoid_control.mission.path_planning import FloorMap
-from humanoid_control.mission.placement import Placement, initial_placements, is_to_be_pulled, ordered_placement
+from humanoid_control.mission.placement import Placement, fits_on, initial_placements, is_to_be_pulled, ordered_placement
 from humanoid_control.mission.reach import (
-    HAND_WIDTH, HEAVY, SLOW, WRIST_WIDTH, bearable_reach, free_height, leg_distance, pull_reach, working_height,
+    HAND_WIDTH, HEAVY, LEG_HALF_WIDTH, LEG_REACH_UPRIGHT, WRIST_WIDTH, bearable_reach, free_height, leg_distance, pull_reach,
+    stance_distance, working_height,
 )  # fmt: skip
 from humanoid_control.robot_model import RobotModel
-from humanoid_control.transforms import (
-    from_pose, interpolated, inverse, planar, rotation_vector, to_pose, wrapped, yaw_of,
-)  # fmt: skip
-from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTarget
+from humanoid_control.transforms import inverse, planar, wrapped, yaw_of
+from humanoid_control.types import FRAME_BASE_FOOTPRINT, WholeBodyTarget
 from perception.poses import surface_name
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import (
-    CARRY_DISTANCE, CARRY_GRIP_HEIGHT, EDGE_DISTANCE, GRIP_OPENING, LIP_OPENING, READY, STANCE_DISTANCE, UPRIGHT, BodyPosture,
-    HandKinematics, PosturePlanner, hand_at_near_lip, hand_in_tote, tote_from_hands,
+    BACKWARD, CARRY_DISTANCE, CARRY_GRIP_HEIGHT, GRIP_OPENING, LIP_OPENING, OUTWARD, READY, SOLES_AHEAD,
+    BodyPosture, hand_at_near_lip, hand_in_tote, tote_from_hands,
 )  # fmt: skip
-from policies.scripted.navigation import CARRYING, EMPTY_HANDED, STEPPING_UP, Tolerance, WalkingLimits, WayFollower, velocity_to
+from policies.scripted.motions import OPEN, STANCE_TOLERANCE, STANDOFF, Motions, OrderFailedError, Script
+from policies.scripted.navigation import CARRYING, EMPTY_HANDED, STEPPING_UP, velocity_to
 
 PERIOD_S = 0.02
-OPEN = 0.09  # m between the pads
-GRIP_FORCE = 20.0  # N
-STANDOFF = 0.32  # m before the stance: the last stretch is straight
 CLEARANCE = 0.05  # m under the tote, at least, when it leaves or comes in over a surface
 EASY_GRIP_HEIGHT = 0.80  # m of the hands: from here on walking needs no squat
 EASY_BOTTOM = 0.65  # m of a tote: from here on gripping needs no squat
-STANCE_TOLERANCE = Tolerance(0.035, 0.07)
-STANDOFF_TOLERANCE = Tolerance(0.08, 0.12)
-HAND_SPEED, HAND_TURN_SPEED = 0.30, 1.2  # m/s, rad/s
-BODY_SPEED, BODY_TURN_SPEED = 0.15, 0.5  # m/s of squatting, rad/s of bending
 MAX_TRIES = 3
 SURE, TOO_UNSURE, LOOK_S = 0.012, 0.03, 3.0  # m of deviation of a tote's place, and s that it takes to look for less
 REACH_SLACK = 0.03  # m of reach too far that is not worth pulling or pushing a tote
 LIP_READY_DISTANCE = 0.43  # m from the base to the middle of a tote whose near lip the hands have close to the body
 LIP_LIFT, LIP_LIFT_SPEED, PULL_SPEED = 0.02, 0.04, 0.10  # m, m/s, m/s (reached within 1 s)
 PULLED_TO = (0.04, 0.07)  # m from a surface's front edge to a tote that was pulled there, at least and at most
-PERSON_STOP_DISTANCE = 0.9  # m
 BESIDE = 0.06  # m that a hand comes and goes beside a tote
 HAND_HALF_HEIGHT = 0.075  # m, of an open hand on its side, and what it is kept off
 
-Script = Generator[WholeBodyTarget, None, None]
+# Stages of an order, at which it may be taken over from another. `TAKING` is done again until it works.
+RETREAT = "retreat"
+FETCH, STEP_UP, REACH, GRIP, LIFT = TAKING = ("fetch", "step_up", "reach", "grip", "lift")
+STEP_BACK, CARRY, ALIGN, SET_DOWN, LET_GO, LEAVE, OVER = BRINGING = ("step_back", "carry", "align", "set_down", "let_go", "leave", "over")
+HOLDING_WITHIN, GRIP_WITHIN, NEAR_TOTE = 0.05, 0.012, 0.15  # m of hands off their grip: they may hold the tote; close; be in its way
+READY_WITHIN, OUT_FROM = 0.10, 0.15  # m of hands off their place beside the body; off hanging, from which on they are out
+BEFORE_STATION = 0.05  # m from a station to fingers or a tote that it would be in the way of
+FINGERS = np.array([0.04, 0.0, 0.0, 1.0])  # m, of finger tips before the pads' middle
+STANDS_WITHIN, PLACED_WITHIN, STACKED_WITHIN = 0.015, 0.05, 0.03  # m off its height, its place, the tote below
 
 
-class OrderFailedError(OrderError):
-    """The order cannot be carried on; says why."""
-
-
-class CarryOutOrder:
+class CarryOutOrder(Motions):
     """Carries out one order at a time, by hand-written skills. See `policies.policy.Policy`."""
 
     name = "scripted"
@@ -73,8 +71,7 @@ class CarryOutOrder:
         Args:
             model: the robot.
         """
-        self._postures = PosturePlanner(model)
-        self._hand_kinematics = HandKinematics(model)
+        super().__init__(model)
         self._placements: dict[str, Placement] | None = None
         self._factory: Factory | None = None
 
@@ -95,7 +92,7 @@ class CarryOutOrder:
             self._factory = factory
             self._floor = FloorMap(factory)
             self._placements = initial_placements(factory)
-        self._order = order
+        self._begin(order)
         place = ordered_placement(factory, order, self._placements)
         if place is None:
             raise OrderError(f"There is no free place for {order.tote} on {order.to}.")
@@ -104,15 +101,8 @@ class CarryOutOrder:
         self._source_station = factory.station(source.station)
         self._source_shelf = source.shelf
         self._script: Script | None = None
-        self._posture = UPRIGHT
-        self._subtask, self._reason, self._next, self._problem, self._progress = "start", "a new order", "approach", "", 0.0
+        self._subtask, self._reason, self._next, self._progress = "start", "a new order", "approach", 0.0
         self._outcome, self._detail = RUNNING, ""
-        self._hold: WholeBodyTarget | None = None
-        self._held: tuple[np.ndarray, np.ndarray] | None = None  # hands in `base_footprint` while walking
-        self._opening = OPEN
-        self._odom_from_tote: np.ndarray | None = None
-        self._tote_deviation = math.inf
-        self._odom_from_surface: dict[str, np.ndarray] = {}
 
     # --- the interface ------------------------------------------------------------------------------------------------
 
@@ -126,7 +116,7 @@ class CarryOutOrder:
                 self._hold = next(self._script)
             except StopIteration:
                 self._outcome, self._progress = DONE, 1.0
-                self._placements[self._order.tote] = self._place
+                self.order_done()
                 self._hold = self._stand()
             except (OrderError, SolverError) as error:
                 self._outcome, self._detail = FAILED, str(error)
@@ -139,71 +129,79 @@ class CarryOutOrder:
             problem=self._problem, progress=self._progress, outcome=self._outcome, detail=self._detail,
         )  # fmt: skip
 
-    def _see(self, observation: Observation) -> None:
-        """Takes an observation in: everything seen is kept in `odom`."""
-        self._now = observation.stamp_s
-        self._observation = observation
-        estimate = observation.estimate
-        odom_from_base = from_pose(np.concatenate([estimate.position, estimate.orientation]))
-        self._odom_from_base = odom_from_base
-        yaw = yaw_of(odom_from_base)
-        self._pose = np.array([estimate.position[0], estimate.position[1], yaw])
-        poses = observation.poses
-        self._people: list[np.ndarray] = []
-        if poses is None:
-            return
-        seen = poses.totes.get(self._order.tote)
-        if seen is not None:
-            self._odom_from_tote = odom_from_base @ seen.base_from_object
-            self._tote_deviation = math.sqrt(max(float(np.linalg.eigvalsh(seen.covariance[:3, :3])[-1]), 0.0))
-        self._odom_from_totes = {name: odom_from_base @ pose.base_from_object for name, pose in poses.totes.items()}
-        for name, pose in poses.surfaces.items():
-            self._odom_from_surface[name] = odom_from_base @ pose.base_from_object
-        self._people = [(odom_from_base @ np.array([p[0], p[1], 0.0, 1.0]))[:2] for p in poses.people.values()]
+    def order_done(self) -> None:
+        """See `Policy.order_done`."""
+        self._placements[self._order.tote] = self._place
 
     # --- the script ---------------------------------------------------------------------------------------------------
 
     def _carry_out(self) -> Script:
         yield from self._wait_for_poses()
-        if self._is_to_be_pulled():
+        stage = self._stage()
+        if stage != FETCH and self._are_out(self._measured_hands()):
+            self._take_over()
+        if stage == RETREAT:
+            self._say("step_back", "there is no room here to begin", "approach", 0.0)
+            yield from self._retreat()
+            stage = FETCH
+        if stage == FETCH and self._is_to_be_pulled():
             yield from self._until_it_works(self._pull_to_edge)
-        yield from self._until_it_works(self._take)
-        self._say("step_back", "there is room behind", "carry", 0.4)
-        yield from self._step_back_with_tote()
-        self._say("carry", f"{self._place.station} wants it", "align", 0.5)
-        yield from self._carry()
-        self._say("align", "the place is ahead", "set_down", 0.75)
-        yield from self._align_to_place()
-        self._say("set_down", "the tote is above its place", "let_go", 0.8)
-        yield from self._set_down()
-        self._say("let_go", "the tote stands", "step_back", 0.9)
-        yield from self._let_go()
-        self._say("step_back", "hands are free", "", 0.95)
-        yield from self._back_off()
+        if stage in TAKING:
+            yield from self._until_it_works(self._take, stage)
+            stage = STEP_BACK
+        place = self._place.station
+        steps = (
+            ("step_back", "there is room behind", 0.4, self._step_back_with_tote),
+            ("carry", f"{place} wants it", 0.5, self._carry),
+            ("align", "the place is ahead", 0.75, self._align_to_place),
+            ("set_down", "the tote is above its place", 0.8, self._set_down),
+            ("let_go", "the tote stands", 0.9, self._let_go),
+            ("step_back", "hands are free", 0.95, self._back_off),
+        )
+        if stage == CARRY:
+            self._say("carry", f"{place} wants it", "align", 0.5)
+            yield from self._bring_hands(planar(CARRY_DISTANCE, 0.0, 0.0, CARRY_GRIP_HEIGHT - self._tote.carrier.grip_height))
+        first = BRINGING.index(stage)
+        following = [step[0] for step in steps[1:]] + [""]
+        for (name, reason, progress, skill), next_name in list(zip(steps, following))[first:]:
+            self._say(name, reason, next_name, progress)
+            yield from skill()
 
-    def _until_it_works(self, skill: Callable[[], Generator[WholeBodyTarget, None, bool]]) -> Script:
+    def _until_it_works(self, skill: Callable[..., Generator[WholeBodyTarget, None, bool]], *first: str) -> Script:
         """Tries a skill, which returns whether it worked; if not, `_problem` says why.
+
+        Args:
+            skill: what to try.
+            first: arguments of the first try.
 
         Raises:
             OrderFailedError: it never works.
         """
-        for _ in range(MAX_TRIES):
-            if (yield from skill()):
+        for attempt in range(MAX_TRIES):
+            if (yield from (skill(*first) if attempt == 0 else skill())):
                 return
         raise OrderFailedError(f"gave up after {MAX_TRIES} tries: {self._problem}")
 
-    def _take(self) -> Generator[WholeBodyTarget, None, bool]:
-        """Fetches the tote off its surface, by the lips of its short sides."""
-        self._say("approach", f"{self._order.tote} is on {self._source_station.name}", "reach", 0.05)
-        yield from self._walk_way(self._standoff(self._grip_stance()), EMPTY_HANDED)
-        self._say("ready", "the station is ahead", "reach", 0.1)
-        yield from self._raise_hands()
-        yield from self._step_up(self._grip_stance, STEPPING_UP)
-        yield from self._until_sure()
-        self._say("reach", "the tote is within reach", "grip", 0.2)
-        yield from self._reach()
-        self._say("grip", "the fingers are above and below both lips", "lift", 0.3)
-        yield from self._close_fingers()
+    def _take(self, stage: str = FETCH) -> Generator[WholeBodyTarget, None, bool]:
+        """Fetches the tote off its surface, by the lips of its short sides; from a stage of `TAKING` on."""
+        first = TAKING.index(stage)
+        if first <= TAKING.index(FETCH):
+            self._say("approach", f"{self._order.tote} is on {self._source_station.name}", "reach", 0.05)
+            yield from self._walk_way(self._standoff(self._grip_stance()), EMPTY_HANDED)
+            self._say("ready", "the station is ahead", "reach", 0.1)
+            yield from self._raise_hands()
+        if first <= TAKING.index(STEP_UP):
+            self._say("ready", "the station is ahead", "reach", 0.1)
+            yield from self._step_up(self._grip_stance, STEPPING_UP)
+            yield from self._until_sure()
+        if first <= TAKING.index(REACH):
+            self._say("reach", "the tote is within reach", "grip", 0.2)
+            if stage == REACH:
+                yield from self._clear_of_tote()
+            yield from self._reach()
+        if first <= TAKING.index(GRIP):
+            self._say("grip", "the fingers are above and below both lips", "lift", 0.3)
+            yield from self._close_fingers()
         if self._has_grip():
             if self._too_far_to_lift() > 0.0:
                 self._say("draw_near", "the tote is too far away to be lifted", "lift", 0.32)
@@ -219,6 +217,138 @@ class CarryOutOrder:
         yield from self._let_go()
         yield from self._back_off()
         return False
+
+    # --- going on with what another began -----------------------------------------------------------------------------
+
+    def _stage(self) -> str:
+        """Where in its script an order goes on that another policy, or a person, has begun: what hands and tote show.
+
+        `RETREAT` is for hands that are before a station and hold nothing as they should.
+        """
+        hands = self._measured_hands()
+        holds = self._has_grip() and self._off_grip(hands) < HOLDING_WITHIN
+        if self._stands_in_place():
+            if holds or self._off_grip(hands) < NEAR_TOTE:
+                return LET_GO
+            return LEAVE if self._are_out(hands) else OVER
+        if holds:
+            return self._stage_holding()
+        off, turned = self._off_stance(self._grip_stance())
+        if not self._is_to_be_pulled() and self._are_out(hands):
+            if np.linalg.norm(off) < STANCE_TOLERANCE.position and turned < STANCE_TOLERANCE.yaw:
+                return GRIP if self._off_grip(hands) < GRIP_WITHIN else REACH
+            ready = self._ready_hands()
+            raised = max(np.linalg.norm(hand[:3, 3] - goal[:3, 3]) for hand, goal in zip(hands, ready)) < READY_WITHIN
+            if raised and -STANDOFF - 0.1 < off[0] < 0.1 and abs(off[1]) < 0.15 and turned < 0.3:
+                return STEP_UP
+        toes = [[LEG_REACH_UPRIGHT.max() + BEFORE_STATION, side * LEG_HALF_WIDTH, 0.0] for side in (-1, 0, 1)]
+        return RETREAT if self._is_before_station(np.array([*toes, *((hand @ FINGERS)[:3] for hand in hands)])) else FETCH
+
+    def _stage_holding(self) -> str:
+        tote, goal = self._tote_facing(self._pose[2]), self._goal_tote()
+        source = self._surface(self._source_station.name, self._source_shelf)
+        at = inverse(source) @ tote
+        below = self._placements[self._order.tote].on
+        surface = float(at[2, 3]) if below is None else float(
+            tote[2, 3] - self._odom_from_totes[below][2, 3] - self._factory.tote(below).carrier.stacking_height)  # fmt: skip
+        if surface < 0.6 * CLEARANCE and fits_on(self._source_station, self._tote.carrier, (at[0, 3], at[1, 3], yaw_of(at))):
+            return LIFT
+        self._progress = 0.4  # from here on its mass is known
+        off, turned = self._off_stance(self._place_stance())
+        above = float(tote[2, 3] - goal[2, 3])
+        if np.linalg.norm(off) < STANCE_TOLERANCE.position and turned < STANCE_TOLERANCE.yaw and above > 0.0:
+            return SET_DOWN
+        half = 0.5 * np.array([self._tote.carrier.width, self._tote.carrier.length])
+        corners = inverse(self._footprint()) @ tote @ np.array([[*(half * sign), 0.0, 1.0] for sign in ((1, 1), (1, -1), (-1, 1), (-1, -1))]).T
+        if self._is_before_station(corners[:3].T):
+            high = above > self._entry_height() - float(goal[2, 3]) - 0.03
+            ahead = -STANDOFF - 0.1 < off[0] < 0.05 and abs(off[1]) < 0.15 and turned < 0.3
+            return ALIGN if high and ahead else STEP_BACK
+        return CARRY
+
+    def _take_over(self) -> None:
+        """Begins where hands and body are."""
+        odom = self._footprint()
+        hands = self._measured_hands()
+        waist = float(self._observation.state.joint_positions[self._waist_pitch])
+        forward = self._odom_from_base[:3, 0]
+        pitch = -math.asin(float(np.clip(forward[2], -1.0, 1.0))) + waist
+        self._posture = BodyPosture(float(np.clip(self._odom_from_base[2, 3], *PELVIS_HEIGHT_RANGE)), float(np.clip(pitch, *TORSO_PITCH_RANGE)))
+        self._held, self._stood_at = hands, self._upright_place()
+        self._opening = 0.0 if self._has_grip() else OPEN
+        self._hold = self._target(hands=tuple(odom @ hand for hand in hands), opening=self._opening)
+        tote = self._tote_facing(self._pose[2])
+        self._grip_transforms = tote_from_hands(tote, self._actual_hands())
+        self._ready_up = self._ready_height(self._source_station, self._source_shelf, self._source_tote())
+
+    def _off_grip(self, hands: tuple[np.ndarray, np.ndarray]) -> float:
+        """Metres that the farther of two hands (4, 4) in `base_footprint` is off its grip on the tote."""
+        tote = inverse(self._footprint()) @ self._tote_facing(self._pose[2])
+        goals = (tote @ hand_in_tote(self._tote.carrier, side) for side in (0, 1))
+        return max(float(np.linalg.norm(hand[:3, 3] - goal[:3, 3])) for hand, goal in zip(hands, goals))
+
+    def _are_out(self, hands: tuple[np.ndarray, np.ndarray]) -> bool:
+        """Whether hands (4, 4) in `base_footprint` are elsewhere than at the robot's sides."""
+        footprint_from_base = inverse(self._footprint()) @ self._odom_from_base
+        hanging = [footprint_from_base @ hand for hand in self._hanging]
+        return max(float(np.linalg.norm(hand[:3, 3] - rest[:3, 3])) for hand, rest in zip(hands, hanging)) > OUT_FROM
+
+    def _upright_place(self) -> np.ndarray:
+        """(4, 4) odom_from_base_footprint that the robot has when it stands upright on its feet where they are."""
+        soles = self._limbs.base_from_soles(self._observation.state.joint_positions)
+        middle = self._odom_from_base @ (0.5 * (soles[0][:, 3] + soles[1][:, 3]))
+        yaw = self._pose[2]
+        return planar(middle[0] - SOLES_AHEAD * math.cos(yaw), middle[1] - SOLES_AHEAD * math.sin(yaw), yaw)
+
+    def _off_stance(self, stance: np.ndarray) -> tuple[np.ndarray, float]:
+        """(2,) m that the feet are ahead and to the left of a stance (x, y, yaw), and by how many rad the robot is turned."""
+        away, yaw = self._upright_place()[:2, 3] - stance[:2], stance[2]
+        off = np.array([math.cos(yaw) * away[0] + math.sin(yaw) * away[1], math.cos(yaw) * away[1] - math.sin(yaw) * away[0]])
+        return off, abs(wrapped(self._pose[2] - yaw))
+
+    def _is_before_station(self, points: np.ndarray) -> bool:
+        """Whether one of some points (N, 3) m in `base_footprint` is over a station, or almost."""
+        map_from_footprint = inverse(self._odom_from_map()) @ self._footprint()
+        places = [Point(*(map_from_footprint @ np.array([*point, 1.0]))[:2]) for point in points]
+        return any(station.footprint.distance(place) < BEFORE_STATION for station in self._factory.stations for place in places)
+
+    def _stands_in_place(self) -> bool:
+        """Whether the tote stands where it shall."""
+        place = self._place
+        if surface_name(place.station, place.shelf) not in self._odom_from_surface or (
+                place.on is not None and place.on not in self._odom_from_totes):  # fmt: skip
+            return False
+        goal = self._goal_tote()
+        at = inverse(goal) @ self._tote_facing(yaw_of(goal))
+        if abs(at[2, 3]) > STANDS_WITHIN:
+            return False
+        if self._belt_speed() > 0.0:  # it has gone on with the belt
+            there = planar(*place.pose) @ at
+            return fits_on(self._factory.station(place.station), self._tote.carrier, (there[0, 3], there[1, 3], yaw_of(there)))
+        return bool(np.linalg.norm(at[:2, 3]) < (PLACED_WITHIN if place.on is None else STACKED_WITHIN))
+
+    def _retreat(self) -> Script:
+        """Opens, comes clear of the tote if hands are at it, and backs off."""
+        if self._are_out(self._measured_hands()):
+            yield from self._open_fingers()
+            if self._off_grip(self._measured_hands()) < NEAR_TOTE:
+                yield from self._clear_of_tote()
+            yield from self._back_off()
+        else:
+            yield from self._walk_back(STANDOFF)
+
+    def _clear_of_tote(self) -> Script:
+        """Hands that are too near to the lips for a way around them go outwards first."""
+        tote = self._tote_facing(self._pose[2])
+        hands = self._actual_hands()
+        goals = []
+        for side, hand in enumerate(hands):
+            at = inverse(tote) @ hand
+            least = 0.5 * self._tote.carrier.length + OUTWARD + 0.03
+            outward = (1 - 2 * side) * float(at[1, 3])
+            near = at[0, 3] > -BACKWARD - 0.12 and 0.0 < outward < least
+            goals.append(_shifted(hand, (least - outward) * (1 - 2 * side) * tote[:3, 1]) if near else hand)
+        yield from self._move_hands(tuple(goals), speed=0.15)
 
     def _pull_to_edge(self) -> Generator[WholeBodyTarget, None, bool]:
         """Pulls a tote that stands too far back over its surface, by its near lip, to where it can be gripped as usual."""
@@ -274,31 +404,6 @@ class CarryOutOrder:
             raise OrderFailedError(f"does not see {self._order.tote} well enough: to {1000 * self._tote_deviation:.0f} mm, "
                                    f"{1000 * TOO_UNSURE:.0f} mm are needed")  # fmt: skip
 
-    def _odom_from_map(self) -> np.ndarray:
-        """(4, 4) from the surfaces seen: where the map lies in `odom`."""
-        nearest, best = None, math.inf
-        for station in self._factory.stations:
-            for shelf in range(len(station.surfaces)):
-                seen = self._odom_from_surface.get(surface_name(station.name, shelf))
-                if seen is None:
-                    continue
-                distance = float(np.linalg.norm(seen[:2, 3] - self._pose[:2]))
-                if distance < best:
-                    floor = planar(seen[0, 3], seen[1, 3], yaw_of(seen))
-                    nearest, best = floor @ inverse(station.map_from_station), distance
-        return nearest
-
-    def _surface(self, station: str, shelf: int) -> np.ndarray:
-        """(4, 4) odom_from_surface.
-
-        Raises:
-            OrderFailedError: if it was never seen.
-        """
-        name = surface_name(station, shelf)
-        if name not in self._odom_from_surface:
-            raise OrderFailedError(f"the pose of {name} was never seen")
-        return self._odom_from_surface[name]
-
     def _tote_facing(self, station_yaw: float) -> np.ndarray:
         """(4, 4) odom_from_tote, of its two equal orientations the one that faces as the station does."""
         tote = self._odom_from_tote
@@ -332,8 +437,7 @@ class CarryOutOrder:
         """
         reach = self._bearable_reach(float(odom_from_tote[2, 3])) if reach is None else reach
         behind_edge, _ = self._behind_edge(station, odom_from_tote)
-        # For a tote far behind the edge it stands as near as its legs may, for a near one as the waist bears it best.
-        return max(STANCE_DISTANCE, min(behind_edge + EDGE_DISTANCE, reach), behind_edge + self._leg_distance(station, odom_from_tote))
+        return float(stance_distance(behind_edge, self._leg_distance(station, odom_from_tote), reach))
 
     def _leg_distance(self, station, odom_from_tote: np.ndarray) -> float:
         """Metres from a station's front edge at which legs keep off it where a tote on it is handled."""
@@ -349,7 +453,7 @@ class CarryOutOrder:
     def _bearable_reach(self, bottom: float) -> float:
         """Metres from the base at which the waist bears the tote, taken for heavy until it has been lifted."""
         carried = float(self._observation.control.payload_masses.sum())
-        return bearable_reach(self._tote.carrier, carried if self._progress >= 0.4 else HEAVY, bottom)
+        return float(bearable_reach(self._tote.carrier.length, carried if self._progress >= 0.4 else HEAVY, bottom))
 
     def _beyond_reach(self, odom_from_tote: np.ndarray, bottom: float) -> float:
         """Metres by which a tote at a height in m is further away than the waist bears it; 0 if it is not."""
@@ -376,7 +480,7 @@ class CarryOutOrder:
 
     def _pull_stance(self) -> np.ndarray:
         tote = self._source_tote()
-        return self._stance_before(self._source_station, tote, reach=pull_reach(self._tote.carrier, float(tote[2, 3])))
+        return self._stance_before(self._source_station, tote, reach=float(pull_reach(self._tote.carrier.width, float(tote[2, 3]))))
 
     def _is_to_be_pulled(self) -> bool:
         """Whether the tote stands too far back to be gripped as usual, where it can be pulled."""
@@ -394,202 +498,7 @@ class CarryOutOrder:
     def _place_stance(self) -> np.ndarray:
         return self._stance_before(self._factory.station(self._place.station), self._goal_tote())
 
-    # --- targets ------------------------------------------------------------------------------------------------------
-
-    def _target(self, *, velocity=None, hands=None, frame=FRAME_ODOM, opening=OPEN, hand_velocities=None) -> WholeBodyTarget:
-        active = hands is not None
-        poses = np.array([to_pose(h) for h in hands]) if active else np.tile([0.0, 0, 0, 0, 0, 0, 1], (2, 1))
-        return WholeBodyTarget(
-            stamp_s=self._now,
-            frame=frame,
-            base_velocity=np.zeros(3) if velocity is None else velocity,
-            hand_poses=poses,
-            hand_active=np.full(2, active),
-            hand_velocities=np.zeros((2, 6)) if hand_velocities is None else hand_velocities,
-            torso_pitch=self._posture.torso_pitch,
-            pelvis_height=self._posture.pelvis_height,
-            gripper_openings=np.full(2, opening),
-            gripper_forces=np.full(2, GRIP_FORCE),
-        )
-
-    def _stand(self) -> WholeBodyTarget:
-        """Stands still and leaves the hands to themselves, or where they were."""
-        last = self._hold
-        if last is not None and last.hand_active.any():
-            return WholeBodyTarget(self._now, last.frame, np.zeros(3), last.hand_poses, last.hand_active, np.zeros((2, 6)),
-                                   last.torso_pitch, last.pelvis_height, last.gripper_openings, last.gripper_forces)  # fmt: skip
-        return self._target()
-
-    def _footprint(self) -> np.ndarray:
-        """(4, 4) odom_from_base_footprint."""
-        return planar(*self._pose)
-
-    def _actual_hands(self) -> tuple[np.ndarray, np.ndarray]:
-        """(4, 4) each, odom_from_hand, as last wanted: they are followed to millimetres."""
-        hands = tuple(from_pose(p) for p in self._hold.hand_poses)
-        if self._hold.frame == FRAME_ODOM:
-            return hands
-        footprint = self._footprint()
-        return tuple(footprint @ hand for hand in hands)
-
-    def _bend_for(self, odom_from_hands: tuple[np.ndarray, np.ndarray], otherwise: BodyPosture | None = None) -> BodyPosture:
-        """How to squat and bend for two hand poses, from where the base stands.
-
-        Args:
-            odom_from_hands: (4, 4) each.
-            otherwise: the posture for hands that cannot quite get there; without it that is an error.
-        """
-        base_from_odom = inverse(self._footprint())
-        try:
-            return self._postures.plan(tuple(base_from_odom @ hand for hand in odom_from_hands))
-        except SolverError:
-            if otherwise is None:
-                raise
-            return otherwise
-
-    def _move_hands(self, goals, *, posture=None, frame=FRAME_ODOM, opening=OPEN, speed=HAND_SPEED, settle=0.0, starts=None) -> Script:
-        """Moves both hands straight to poses (4, 4), smoothly, the body along with them, and waits for them.
-
-        Args:
-            goals: where to, in `frame`.
-            posture: the body's at the end; by default it stays as it is.
-            frame: of the target.
-            opening: m between the pads meanwhile.
-            speed: m/s at the fastest.
-            settle: s to wait at the end.
-            starts: where from; by default where they were last wanted.
-        """
-        if starts is None:
-            starts = tuple(from_pose(p) for p in self._hold.hand_poses) if self._hold.frame == frame else (
-                self._actual_hands() if frame == FRAME_ODOM else tuple(inverse(self._footprint()) @ h for h in self._actual_hands()))  # fmt: skip
-        distance = max(np.linalg.norm(g[:3, 3] - s[:3, 3]) for g, s in zip(goals, starts))
-        turn = max(np.linalg.norm(rotation_vector(g[:3, :3] @ s[:3, :3].T)) for g, s in zip(goals, starts))
-        body, posture = self._posture, posture or self._posture
-        duration = max(1.9 * distance / speed, 1.9 * turn / HAND_TURN_SPEED, 0.2,
-                       1.9 * abs(posture.pelvis_height - body.pelvis_height) / BODY_SPEED,
-                       1.9 * abs(posture.torso_pitch - body.torso_pitch) / BODY_TURN_SPEED)  # fmt: skip
-        begin = self._now
-        while True:
-            t = min((self._now - begin) / duration, 1.0)
-            share = t**3 * (10 - 15 * t + 6 * t * t)
-            rate = 30 * t * t * (1 - 2 * t + t * t) / duration
-            self._posture = body.towards(posture, share)
-            hands, velocities = [], np.zeros((2, 6))
-            for side in (0, 1):
-                hand = interpolated(starts[side], goals[side], share)
-                velocities[side, :3] = rate * (goals[side][:3, 3] - starts[side][:3, 3])
-                velocities[side, 3:] = rate * rotation_vector(goals[side][:3, :3] @ starts[side][:3, :3].T)
-                hands.append(hand)
-            yield self._target(hands=hands, frame=frame, opening=opening, hand_velocities=velocities)
-            if self._now - begin >= duration + settle:
-                return
-
-    # --- walking ------------------------------------------------------------------------------------------------------
-
-    def _walking_target(self, velocity: np.ndarray) -> WholeBodyTarget:
-        """A step on the way, hands as they are held; stands still before a person, and slows down in a slow zone."""
-        if self._person_in_the_way(velocity):
-            velocity = np.zeros(3)
-        elif self._floor.is_slow((inverse(self._odom_from_map()) @ np.array([*self._pose[:2], 0.0, 1.0]))[:2]):
-            velocity = 0.5 * velocity
-        return self._target(velocity=velocity, hands=self._held, frame=FRAME_BASE_FOOTPRINT, opening=self._opening)
-
-    def _come_to_a_stand(self) -> Script:
-        begin = self._now
-        while (self._observation.control.mode == "walking" and self._now - begin < 5.0) or self._now - begin < 0.3:
-            yield self._walking_target(np.zeros(3))
-
-    def _walk_back(self, distance: float) -> Script:
-        """Walks straight backwards and comes to a stand."""
-        start, begin = self._pose.copy(), self._now
-        heading = np.array([math.cos(start[2]), math.sin(start[2])])
-        gone = 0.0
-        while gone < distance and self._now - begin < 12.0:
-            speed = min(SLOW + gone, CARRYING.backward)  # no faster than legs have room for before the station
-            yield self._walking_target(np.array([-speed, 0.0, 0.9 * wrapped(start[2] - self._pose[2])]))
-            gone = float((start[:2] - self._pose[:2]) @ heading)
-        yield from self._come_to_a_stand()
-
-    def _person_in_the_way(self, velocity: np.ndarray) -> bool:
-        if np.linalg.norm(velocity[:2]) < 0.02:
-            return False
-        yaw = self._pose[2]
-        heading = np.array([[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]]) @ velocity[:2]
-        heading /= np.linalg.norm(heading)
-        for person in self._people:
-            away = person - self._pose[:2]
-            distance = float(np.linalg.norm(away))
-            if distance < PERSON_STOP_DISTANCE and float(away @ heading) > 0.3 * distance:
-                self._problem = f"a person {distance:.1f} m ahead: waiting"
-                return True
-        return False
-
-    def _walk_way(self, goal: np.ndarray, limits: WalkingLimits) -> Script:
-        """Walks to a pose (x, y, yaw) in `odom` around everything."""
-        odom_from_map = self._odom_from_map()
-        map_from_odom = inverse(odom_from_map)
-
-        def in_map(xy):
-            return (map_from_odom @ np.array([xy[0], xy[1], 0.0, 1.0]))[:2]
-
-        people = [in_map(p) for p in self._people]
-        corners = self._floor.plan(in_map(self._pose[:2]), in_map(goal[:2]), people)
-        points = [(odom_from_map @ np.array([*corner, 0.0, 1.0]))[:2] for corner in corners]
-        follower = WayFollower(points, goal[2])
-        begin, replan = self._now, self._now
-        while not follower.is_there(self._pose, STANDOFF_TOLERANCE):
-            velocity = follower.velocity(self._pose, limits)
-            waiting = self._person_in_the_way(velocity)
-            yield self._walking_target(velocity)
-            if waiting and self._now - replan > 2.0:  # round the person, if that is possible
-                replan = self._now
-                people = [in_map(p) for p in self._people]
-                try:
-                    corners = self._floor.plan(in_map(self._pose[:2]), in_map(goal[:2]), people)
-                    follower = WayFollower([(odom_from_map @ np.array([*c, 0.0, 1.0]))[:2] for c in corners], goal[2])
-                except OrderError:
-                    pass  # no way round: wait on
-            if self._now - begin > 180.0:
-                raise OrderFailedError("did not get there within 180 s")
-
-    def _step_up(self, stance, limits: WalkingLimits) -> Script:
-        """Walks the last, straight stretch to a stance that may still be refined on the way, and comes to a stand."""
-        for _ in range(3):
-            begin, arrived = self._now, None
-            while arrived is None or self._now - arrived < 0.3:
-                goal = stance()
-                velocity = velocity_to(self._pose, goal, limits)
-                near = np.linalg.norm(goal[:2] - self._pose[:2]) < 0.02 and abs(wrapped(goal[2] - self._pose[2])) < 0.04
-                if near or self._now - begin > 12.0:
-                    arrived = arrived or self._now
-                yield self._walking_target(velocity)
-            yield from self._come_to_a_stand()
-            self._stood_at = self._footprint()  # bending moves the pelvis back, but not the feet
-            goal = stance()
-            if np.linalg.norm(goal[:2] - self._pose[:2]) < STANCE_TOLERANCE.position and (
-                    abs(wrapped(goal[2] - self._pose[2])) < STANCE_TOLERANCE.yaw):  # fmt: skip
-                return
-            self._problem = "stands off its place: steps again"
-
-    def _standoff(self, stance: np.ndarray) -> np.ndarray:
-        return stance - STANDOFF * np.array([math.cos(stance[2]), math.sin(stance[2]), 0.0])
-
-    def _back_off(self, distance: float = STANDOFF) -> Script:
-        """Walks m backwards with the hands out of the way, then lets them hang."""
-        self._held = tuple(inverse(self._footprint()) @ hand for hand in self._actual_hands())
-        self._opening = OPEN
-        yield from self._walk_back(distance)
-        self._held = None
-        self._posture = UPRIGHT
-        yield from self._come_to_a_stand()
-
     # --- hands --------------------------------------------------------------------------------------------------------
-
-    def _measured_hands(self) -> tuple[np.ndarray, np.ndarray]:
-        """(4, 4) each, in `base_footprint`, by the encoders."""
-        footprint_from_base = inverse(self._footprint()) @ self._odom_from_base
-        hands = self._hand_kinematics.base_from_hands(self._observation.state.joint_positions)
-        return tuple(footprint_from_base @ hand for hand in hands)
 
     def _ready_height(self, station, shelf: int, tote: np.ndarray) -> float:
         """Height in m above the grip from which hands come: over a table's edge, but under the shelf above."""
@@ -603,12 +512,16 @@ class CarryOutOrder:
         wanted = EASY_GRIP_HEIGHT - float(tote[2, 3]) - self._tote.carrier.grip_height
         return max(CLEARANCE, min(room, wanted))
 
-    def _raise_hands(self) -> Script:
-        """Brings the hands beside the body at the height they are needed, while there is still room in front."""
+    def _ready_hands(self) -> tuple[np.ndarray, np.ndarray]:
+        """(4, 4) each in `base_footprint`: beside the body, at the height they are needed."""
         tote = self._source_tote()
         self._ready_up = self._ready_height(self._source_station, self._source_shelf, tote)
         at_stance = planar(self._stance_distance(self._source_station, tote), 0.0, 0.0, float(tote[2, 3]))
-        goals = tuple(at_stance @ hand_in_tote(self._tote.carrier, s, up=self._ready_up, **READY) for s in (0, 1))
+        return tuple(at_stance @ hand_in_tote(self._tote.carrier, s, up=self._ready_up, **READY) for s in (0, 1))
+
+    def _raise_hands(self) -> Script:
+        """Brings the hands beside the body, while there is still room in front."""
+        goals = self._ready_hands()
         yield from self._come_to_a_stand()
         posture = self._postures.plan(goals)
         self._opening = OPEN
@@ -740,12 +653,15 @@ class CarryOutOrder:
         goals = tuple(_shifted(h, back) for h in self._actual_hands())
         yield from self._move_hands(goals, posture=self._bend_for(goals, otherwise=self._posture))
 
+    def _belt_speed(self) -> float:
+        """m/s of what the tote shall stand on."""
+        station = self._factory.station(self._place.station)
+        return station.speed if self._place.on is None and isinstance(station, Conveyor) else 0.0
+
     def _belt_velocity(self) -> np.ndarray:
         """(3,) m/s in `odom` of what the tote is set down on."""
-        station = self._factory.station(self._place.station)
-        if self._progress < 0.7 or self._place.on is not None or not isinstance(station, Conveyor):
-            return np.zeros(3)
-        return self._surface(station.name, 0)[:3, 1] * station.speed
+        speed = self._belt_speed() if self._progress >= 0.7 else 0.0
+        return self._surface(self._place.station, 0)[:3, 1] * speed if speed > 0.0 else np.zeros(3)
 
     # --- with the tote ------------------------------------------------------------------------------------------------
 

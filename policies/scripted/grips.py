@@ -19,8 +19,6 @@ from humanoid_control.whole_body_control.controller import standing_posture
 HAND_YAW = math.radians(40)
 OUTWARD = 0.011  # m, the pads' middle beyond the lip's edge
 BACKWARD = 0.018  # m, the pads' middle before the tote's: where pad and lip overlap is then beside the tote's middle
-STANCE_DISTANCE = 0.35  # m from the base to the middle of a tote that is gripped or set down, at least
-EDGE_DISTANCE = 0.28  # m from the base to a station's front edge where nothing asks for more or less
 GRIP_OPENING = (0.013, 0.025)  # m between pads that have a lip between them
 CARRY_DISTANCE = 0.36  # m the same while walking with it
 CARRY_GRIP_HEIGHT = 0.95  # m, of the hands
@@ -79,6 +77,7 @@ class BodyPosture:
 
 
 UPRIGHT = BodyPosture(0.72, 0.0)
+SOLES_AHEAD = 0.035  # m, of the soles' middle before the base that stands upright
 
 
 class PosturePlanner:
@@ -94,7 +93,7 @@ class PosturePlanner:
         tasks = IkTasks(frame_weights=weights, required=np.array([True, True, True, True, False, False]))
         self._ik = InverseKinematics(model, tasks, IkOptions(error_damping=1e-2))
         self._posture = standing_posture(model)
-        self._start = np.concatenate([[-0.035, 0.0, 0.72, 0.0, 0.0, 0.0, 1.0], self._posture])
+        self._start = np.concatenate([[-SOLES_AHEAD, 0.0, 0.72, 0.0, 0.0, 0.0, 1.0], self._posture])
 
     def plan(self, base_from_hands: tuple[np.ndarray, np.ndarray]) -> BodyPosture:
         """The posture for hands at poses (4, 4) in `base_footprint`, feet side by side under it.
@@ -105,12 +104,12 @@ class PosturePlanner:
         poses = np.zeros((6, 7))
         for side in (0, 1):
             poses[side] = to_pose(base_from_hands[side])
-            poses[2 + side] = to_pose(transform(np.eye(3), np.array([0.035, 0.11 * (1 - 2 * side), 0.0])))
+            poses[2 + side] = to_pose(transform(np.eye(3), np.array([SOLES_AHEAD, 0.11 * (1 - 2 * side), 0.0])))
         lowest = min(base_from_hands[0][2, 3], base_from_hands[1][2, 3])
         height = float(np.clip(0.60 + 0.16 * (lowest - 0.5) / 0.45, 0.58, 0.72))
         poses[4, 6] = 1.0
         poses[5] = [0, 0, height, 0, 0, 0, 1]
-        solution = self._ik.solve(self._start, IkTargets(poses, np.array([0.035, 0.0, 0.6]), self._posture), max_iterations=300)
+        solution = self._ik.solve(self._start, IkTargets(poses, np.array([SOLES_AHEAD, 0.0, 0.6]), self._posture), max_iterations=300)
         base = solution.configuration
         x, y, z, w = base[3:7]
         pelvis_pitch = math.asin(float(np.clip(2 * (w * y - z * x), -1, 1)))
@@ -118,8 +117,8 @@ class PosturePlanner:
         return BodyPosture(float(np.clip(base[2], 0.55, 0.74)), float(np.clip(pelvis_pitch + waist_pitch, -0.1, 1.15)))
 
 
-class HandKinematics:
-    """Where the hands are, from the joint encoders."""
+class LimbKinematics:
+    """Where hands and feet are, from the joint encoders."""
 
     def __init__(self, model: RobotModel) -> None:
         """Prepares the model.
@@ -129,14 +128,21 @@ class HandKinematics:
         """
         self._model = model.pinocchio_model
         self._data = self._model.createData()
-        self._frames = [self._model.getFrameId(f"{letter}_gripper") for letter in "lr"]
+        self._hands, self._soles = ([self._model.getFrameId(f"{letter}_{name}") for letter in "lr"] for name in ("gripper", "sole"))
         self._configuration = pin.neutral(self._model)
 
     def base_from_hands(self, joint_positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(4, 4) each, of `l_gripper` and `r_gripper` in `base_link`, at joint positions (29,) rad."""
+        return self._placed(joint_positions, self._hands)
+
+    def base_from_soles(self, joint_positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(4, 4) each, of `l_sole` and `r_sole` in `base_link`, at joint positions (29,) rad."""
+        return self._placed(joint_positions, self._soles)
+
+    def _placed(self, joint_positions: np.ndarray, frames: list[int]) -> tuple[np.ndarray, np.ndarray]:
         self._configuration[7:] = joint_positions
         pin.forwardKinematics(self._model, self._data, self._configuration)
-        return tuple(pin.updateFramePlacement(self._model, self._data, f).homogeneous.copy() for f in self._frames)
+        return tuple(pin.updateFramePlacement(self._model, self._data, f).homogeneous.copy() for f in frames)
 
 
 def tote_from_hands(odom_from_tote: np.ndarray, odom_from_hands: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -109,9 +109,9 @@ def test_a_place_beside_a_post_is_not_easy():
 
 def test_a_heavy_or_a_low_tote_is_borne_only_nearer():
     carrier = LOAD_CARRIERS["klt_3147"]
-    assert reach.bearable_reach(carrier, 3.0, 0.7) < reach.bearable_reach(carrier, 1.0, 0.7)
-    assert reach.bearable_reach(carrier, 2.0, 0.45) < reach.bearable_reach(carrier, 2.0, 0.7)
-    assert reach.bearable_reach(LOAD_CARRIERS["klt_4147"], 2.0, 0.7) < reach.bearable_reach(carrier, 2.0, 0.7)
+    assert reach.bearable_reach(carrier.length, 3.0, 0.7) < reach.bearable_reach(carrier.length, 1.0, 0.7)
+    assert reach.bearable_reach(carrier.length, 2.0, 0.45) < reach.bearable_reach(carrier.length, 2.0, 0.7)
+    assert reach.bearable_reach(LOAD_CARRIERS["klt_4147"].length, 2.0, 0.7) < reach.bearable_reach(carrier.length, 2.0, 0.7)
 
 
 def test_a_tote_is_pulled_from_further_back_than_it_is_gripped():

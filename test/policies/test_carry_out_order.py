@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from policies import runtime
 from policies.registry import make_policy
 from policies.runtime import run_episode
 from policies.scripted import carry_out_order
+from policies.subtasks import SUBTASKS
 
 
 FACTORIES = Path(__file__).resolve().parents[2] / "config" / "factories"
@@ -262,3 +264,9 @@ def test_a_missed_lip_is_noticed_and_tried_again(model):
         raise AssertionError(f"ended before it pulled: {result.orders}, after {seen}")
     assert seen.count("reach_lip") == 2 and watch.timelines[0].retries == 1
     assert "missed the near lip" in watch.timelines[0].problem
+
+
+def test_its_words_are_known_to_learned_policies():
+    said = set(re.findall(r'_say\(\s*"(\w+)"', Path(carry_out_order.__file__).read_text()))
+    said |= set(carry_out_order.BRINGING) - {carry_out_order.LEAVE, carry_out_order.OVER}
+    assert {"approach", "grip", "pull", "carry", "set_down"} <= said <= set(SUBTASKS)

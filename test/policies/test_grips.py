@@ -12,13 +12,13 @@ from humanoid_control.errors import SolverError
 from humanoid_control.mission.load_carriers import GRIP_LIP_DEPTH, LIP_THICKNESS, LOAD_CARRIERS, LONG_LIP_DEPTH
 from humanoid_control.transforms import planar
 from humanoid_control.whole_body_control.controller import standing_posture
+from humanoid_control.mission.reach import STANCE_DISTANCE
 from policies.scripted.grips import (
     GRIP_OPENING,
     LIP_OPENING,
     LIP_PITCH,
-    STANCE_DISTANCE,
     UPRIGHT,
-    HandKinematics,
+    LimbKinematics,
     PosturePlanner,
     hand_at_near_lip,
     hand_in_tote,
@@ -125,7 +125,7 @@ def test_postures_blend_from_one_to_the_other():
 
 
 def test_hands_by_the_encoders_are_pinocchios(model):
-    kinematics = HandKinematics(model)
+    kinematics = LimbKinematics(model)
     random = np.random.default_rng(3)
     data = model.pinocchio_model.createData()
     for _ in range(5):
