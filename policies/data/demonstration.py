@@ -16,6 +16,7 @@ from policies.data import schema
 from policies.data.expert_noise import ExpertNoise
 from policies.data.frame_cameras import Film, FrameCameras
 from policies.data.truth import Truth
+from policies.data.turns import Turns
 from policies.learned.action_space import encode_target
 from policies.learned.observation_space import BodySense, OrderSense, odom_from_footprint
 from policies.learned.way_sense import WAY_NAMES, WaySense
@@ -24,7 +25,7 @@ from policies.registry import make_policy
 from policies.runtime import OrderResult, run_episode
 
 EXPERT, POSES = "scripted", "oracle"
-NOISE_STREAM = "expert_noise"
+NOISE_STREAM, TURNS_STREAM = "expert_noise", "turns"
 SUCCESS = "success"
 
 
@@ -63,7 +64,7 @@ class Demonstration:
 
 
 def demonstrate(
-    model: RobotModel, factory: Factory, seed: int, *, rate_hz: int, noise: float, cameras: FrameCameras | None = None
+    model: RobotModel, factory: Factory, seed: int, *, rate_hz: int, noise: float, cameras: FrameCameras | None = None, learner: Policy | None = None
 ) -> list[Demonstration]:
     """Has the expert carry out the episode of a seed; one demonstration for each order begun.
 
@@ -74,11 +75,12 @@ def demonstrate(
         rate_hz: frames per second; divides the expert's rate.
         noise: share of the time in bursts of noise.
         cameras: whose images are kept.
+        learner: who drives by turns with the expert.
 
     Raises:
         ConfigurationError: the rate or the noise is out of range.
     """
-    recorder = Recorder(model, factory, rate_hz=rate_hz, noise=noise, cameras=cameras)
+    recorder = Recorder(model, factory, rate_hz=rate_hz, noise=noise, cameras=cameras, learner=learner)
     error, orders = "", []
     try:
         orders = run_episode(model, factory, seed, policy=recorder, poses=POSES, on_tick=recorder.on_tick,
@@ -91,7 +93,9 @@ def demonstrate(
 class Recorder:
     """The expert with noise on what it submits, writing down what happens. A policy and a listener for `run_episode`."""
 
-    def __init__(self, model: RobotModel, factory: Factory, *, rate_hz: int, noise: float, cameras: FrameCameras | None) -> None:
+    def __init__(
+        self, model: RobotModel, factory: Factory, *, rate_hz: int, noise: float, cameras: FrameCameras | None, learner: Policy | None = None
+    ) -> None:
         """Prepares an episode.
 
         Args:
@@ -100,12 +104,14 @@ class Recorder:
             rate_hz: frames per second.
             noise: share of the time in bursts.
             cameras: whose images are kept.
+            learner: who drives by turns with the expert.
 
         Raises:
             ConfigurationError: the rate does not divide the expert's.
         """
-        self._expert: Policy = make_policy(EXPERT, model)
-        self.name, self.needs, self.period_s = self._expert.name, self._expert.needs, self._expert.period_s
+        expert: Policy = make_policy(EXPERT, model)
+        self.name, self.needs, self.period_s = expert.name, expert.needs, expert.period_s
+        self._parties = expert, learner
         self._every = check_rate(rate_hz, self.period_s)
         self._rate_hz, self._share, self._cameras = rate_hz, noise, cameras
         self._columns = schema.frame_columns(model)
@@ -118,19 +124,21 @@ class Recorder:
         floor = SimulatedFactory(model, episode)
         self._truth = Truth(floor)
         self._noise = ExpertNoise(episode.stream(NOISE_STREAM), self._share)
+        self._driver = Turns(*self._parties, episode.stream(TURNS_STREAM))
         if self._cameras is not None:
             self._cameras.use(floor.scene, floor.robot.data)
         return floor
 
     def forget(self) -> None:
         """See `Policy.forget`."""
-        self._expert.forget()
+        self._driver.forget()
 
     def reset(self, factory: Factory, order: Order) -> None:
         """See `Policy.reset`."""
         if self._logs:  # an episode goes on only after an order that was done
             self._order_sense.done()
-        self._expert.reset(factory, order)
+            self._driver.order_done()
+        self._driver.reset(factory, order)
         self._order_sense.begin(order)
         self._way_sense.begin(*self._order_sense.placements)
         self._truth.begin(order, self._order_sense.place)
@@ -141,7 +149,7 @@ class Recorder:
         log = self._logs[-1]
         if log.calls == 0:
             self._noise.begin(observation.stamp_s)
-        output = self._expert.act(observation)
+        output = self._driver.act(observation)
         clean = output.targets[0]
         sent = self._noise.disturbed(clean, output.subtask, observation.stamp_s)
         if log.calls % self._every == 0:
@@ -168,7 +176,11 @@ class Recorder:
             schema.PROBLEM: output.problem,
             schema.PROGRESS: np.array([output.progress]),
             schema.NOISE: np.array([self._noise.is_active()]),
+            schema.EXPERT: np.array([self._driver.is_expert]),
         } | self._truth.columns()
+
+    def order_done(self) -> None:
+        """See `Policy.order_done`; known from the next `reset`."""
 
     def on_tick(self, _floor: SimulatedFactory, _loop: ControlLoop, _output: PolicyOutput | None) -> None:
         """Has the cameras look, also before the first order."""
@@ -251,7 +263,7 @@ class _OrderLog:
             return made
         for column in columns:
             if column.name == schema.CLEAN_STEPS:
-                made.columns[column.name] = clean_steps(np.array(self._disturbed))
+                made.columns[column.name] = clean_steps(np.array(self._disturbed), np.array([bool(row[schema.EXPERT][0]) for row in self._rows]))
                 continue
             values = [row[column.name] for row in self._rows]
             if column.dtype != "string":
@@ -265,16 +277,18 @@ class _OrderLog:
         return made
 
 
-def clean_steps(disturbed: np.ndarray) -> np.ndarray:
+def clean_steps(disturbed: np.ndarray, expert: np.ndarray) -> np.ndarray:
     """(T,) how many actions from a frame on are what the expert does from its state when nothing disturbs it.
 
-    A frame's own action is always that. The next one is, if nothing was disturbed on the way there; and so on.
+    A frame's own action is always that where the expert drives, and never where it does not. The next one is, if nothing was
+    disturbed on the way there; and so on.
 
     Args:
         disturbed: (T,) whether noise came between a frame and the next.
+        expert: (T,) whether the expert drove.
     """
-    steps = np.ones(len(disturbed), np.int64)
+    steps = expert.astype(np.int64)
     for frame in range(len(disturbed) - 2, -1, -1):
-        if not disturbed[frame]:
+        if expert[frame] and not disturbed[frame]:
             steps[frame] = 1 + steps[frame + 1]
     return steps

@@ -21,7 +21,7 @@ from policies.data.diversity import check_diversity, write_card
 from policies.data.errors import DataSetError
 from policies.data.generation import FAILURES, FactoryText, Generation, Plan, RunJobs, done_orders, jobs_of
 from policies.data.reader import Demonstrations
-from policies.evaluation.campaign import code_hash
+from policies.evaluation.campaign import code_hash, file_hash
 from policies.evaluation.workers import available_cores, run_jobs
 
 BACKENDS = ("local", "ray")
@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"draw each episode's floor from its seed, of the split '{TRAINING}'; the other is for evaluation alone")  # fmt: skip
     add("--noise", type=float, default=NOISE, metavar="SHARE",
         help=f"share of the time in which the expert is pushed off its way (default {NOISE}); 0 for none")  # fmt: skip
+    add("--learner", metavar="FILE", type=Path,
+        help="checkpoint of a teacher that drives by turns with the expert, who shows it what to do where it gets to")  # fmt: skip
     add("--keep-failures", action="store_true", help=f"write orders that failed to a data set of their own, DIR/{FAILURES}")
 
 
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     plan = _plan(args)
     jobs = jobs_of(plan, episodes=args.episodes, seed=args.seed)
-    backend = _backend(args.backend)
+    backend = _backend(args.backend, args.learner)
     began, interrupted = time.perf_counter(), False
     with Generation(args.out, plan) as generation:
         left = generation.left(jobs)
@@ -104,14 +106,17 @@ def _plan(args: argparse.Namespace) -> Plan:
     cameras = () if args.no_images else tuple(name.strip() for name in args.cameras.split(","))
     return Plan(
         factories=tuple(FactoryText.read(path) for path in args.factory), fps=args.fps, cameras=cameras, width=int(width),
-        height=int(height), noise=args.noise, layouts=args.layouts, keep_failures=args.keep_failures, versions=json.dumps(versions()),
+        height=int(height), noise=args.noise, layouts=args.layouts, learner="teacher" if args.learner else "",
+        checkpoint=str(args.learner or ""), checkpoint_sha256=file_hash(args.learner) if args.learner else "", keep_failures=args.keep_failures, versions=json.dumps(versions()),
         code_sha256=code_hash(),
     )  # fmt: skip
 
 
-def _backend(name: str) -> RunJobs:
+def _backend(name: str, learner: Path | None) -> RunJobs:
     if name == "local":
         return run_jobs
+    if learner:
+        raise ConfigurationError("--learner reads its checkpoint from this machine's disk; --backend ray does not go with it.")
     if importlib.util.find_spec("ray") is None:
         raise ConfigurationError("--backend ray needs the package ray; install it with: scripts/set_up.sh ray")
     from policies.data.ray_workers import run_jobs_on_ray  # slow to import, and an extra

@@ -28,6 +28,7 @@ from policies.data.lerobot_dataset import Format, append, recover
 from policies.data.staging import PackedEpisode, Staging, pack
 from policies.evaluation.campaign import file_hash
 from policies.evaluation.journal import Journal, make_folder
+from policies.registry import check_policy, make_policy
 from policies.scripted.carry_out_order import PERIOD_S
 
 ATTEMPTS, LOCK, FAILURES = "attempts.jsonl", ".lock", "failures"
@@ -79,6 +80,9 @@ class Plan:
         width, height: of the images, in pixels.
         noise: share of the time in which the expert is disturbed.
         layouts: whether each episode's floor is drawn from its seed, of the split for training.
+        learner: a policy that drives by turns with the expert; empty for none.
+        checkpoint: of its parameters,
+        checkpoint_sha256: with this hash.
         keep_failures: whether frames of failed orders are kept too, in a data set of their own.
         code_sha256: of the packages, as in `evaluate`.
         versions: of Python and packages, as JSON.
@@ -91,6 +95,9 @@ class Plan:
     height: int
     noise: float
     layouts: bool
+    learner: str
+    checkpoint: str
+    checkpoint_sha256: str
     keep_failures: bool
     versions: str
     code_sha256: str
@@ -104,6 +111,8 @@ class Plan:
         """
         check_rate(self.fps, PERIOD_S)
         check_share(self.noise)
+        if self.learner:
+            check_policy(self.learner, Path(self.checkpoint))
         for name, side in (("width", self.width), ("height", self.height)):
             if side % 2 or not SMALLEST <= side <= LARGEST:
                 raise ConfigurationError(f"--size: the {name} is {side}; an even number from {SMALLEST} to {LARGEST} is allowed.")
@@ -122,8 +131,9 @@ class Plan:
 
     def claim(self) -> dict:
         """What must agree for episodes to lie in one data set."""
-        return {"format": 1, "fps": self.fps, "cameras": list(self.cameras), "width": self.width, "height": self.height,
-                "noise": self.noise, "layouts": self.layouts, "keep_failures": self.keep_failures}  # fmt: skip
+        return {"format": 2, "fps": self.fps, "cameras": list(self.cameras), "width": self.width, "height": self.height,
+                "noise": self.noise, "layouts": self.layouts, "learner": self.learner,
+                "checkpoint_sha256": self.checkpoint_sha256, "keep_failures": self.keep_failures}  # fmt: skip
 
     def format(self) -> Format:
         """Of the data set."""
@@ -168,6 +178,7 @@ def make_demonstration_worker(plan: Plan) -> Callable[..., PackedEpisode]:
     model = RobotModel.load()
     columns = schema.frame_columns(model)
     model_sha256 = file_hash(default_urdf_path())
+    learner = make_policy(plan.learner, model, checkpoint=Path(plan.checkpoint)) if plan.learner else None
     cameras = FrameCameras(plan.cameras, width=plan.width, height=plan.height, rate_hz=plan.fps) if plan.cameras else None
 
     def carry_out(job: Job, _send: object = None) -> PackedEpisode:
@@ -176,10 +187,11 @@ def make_demonstration_worker(plan: Plan) -> Callable[..., PackedEpisode]:
         factory = factories[job.factory]
         if plan.layouts:
             factory = draw_layout(factory, job.seed, split=TRAINING)
-        made = demonstrate(model, factory, job.seed, rate_hz=plan.fps, noise=plan.noise, cameras=cameras)
+        made = demonstrate(model, factory, job.seed, rate_hz=plan.fps, noise=plan.noise, cameras=cameras, learner=learner)
         record = {
             "seed": job.seed, "factory": factory.name, "factory_sha256": plan.factories[job.factory].sha256,
-            "noise": plan.noise, "layouts": TRAINING if plan.layouts else "", "model_sha256": model_sha256, "code_sha256": plan.code_sha256, "versions": plan.versions,
+            "noise": plan.noise, "layouts": TRAINING if plan.layouts else "", "learner": plan.learner, "checkpoint_sha256": plan.checkpoint_sha256,
+            "model_sha256": model_sha256, "code_sha256": plan.code_sha256, "versions": plan.versions,
             "wall_s": round(time.perf_counter() - began, 3),
         }  # fmt: skip
         return pack(job.name, record, made, columns=columns, keep_failures=plan.keep_failures)

@@ -17,7 +17,7 @@ IMAGES = "observation.images."
 IMAGE_AGE = "observation.image_age"
 SUBTASK, SUBTASK_INDEX = "subtask", "subtask_index"
 REASON, NEXT_SUBTASK, PROBLEM, PROGRESS = "reason", "next_subtask", "problem", "progress"
-CLEAN_STEPS, NOISE = "clean_steps", "noise"
+CLEAN_STEPS, NOISE, EXPERT = "clean_steps", "noise", "expert"
 TOTE_POSE, TOTE_VELOCITY, GOAL_POSE = "privileged.tote_pose", "privileged.tote_velocity", "privileged.goal_pose"
 BASE_POSE, BASE_VELOCITY = "privileged.base_pose", "privileged.base_velocity"
 MASS, FRICTION, HAND_FORCES, LACKING = (f"privileged.{name}" for name in ("tote_mass", "friction", "hand_forces", "lacking"))
@@ -66,6 +66,7 @@ def frame_columns(model: RobotModel) -> tuple[Column, ...]:
         text(SUBTASK), text(REASON), text(NEXT_SUBTASK), text(PROBLEM), numbers(PROGRESS, (PROGRESS,)),
         numbers(CLEAN_STEPS, (CLEAN_STEPS,), "int64"),
         numbers(NOISE, (NOISE,), "bool"),
+        numbers(EXPERT, (EXPERT,), "bool"),
         numbers(TOTE_POSE, pose), numbers(TOTE_VELOCITY, _TWIST), numbers(GOAL_POSE, pose),
         numbers(BASE_POSE, (*_XYZ, "qx", "qy", "qz", "qw")), numbers(BASE_VELOCITY, _TWIST),
         numbers(MASS, (MASS,)), numbers(FRICTION, (FRICTION,)), numbers(HAND_FORCES, ("left", "right")), text(LACKING),

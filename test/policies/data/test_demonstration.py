@@ -15,7 +15,12 @@ from policies.learned.observation_space import GOAL_NAMES
     [([0, 0, 0, 0], [4, 3, 2, 1]), ([0, 1, 0, 0], [2, 1, 2, 1]), ([1, 1, 1], [1, 1, 1]), ([0, 0, 1], [3, 2, 1]), ([0], [1])],
 )  # fmt: skip
 def test_clean_steps_end_where_noise_begins(disturbed, steps):
-    assert clean_steps(np.array(disturbed, bool)).tolist() == steps
+    assert clean_steps(np.array(disturbed, bool), np.ones(len(disturbed), bool)).tolist() == steps
+
+
+def test_where_the_learner_drives_nothing_is_to_be_learnt():
+    expert = np.array([0, 0, 1, 1, 1, 0, 1], bool)
+    assert clean_steps(np.zeros(7, bool), expert).tolist() == [0, 0, 3, 2, 1, 0, 1]
 
 
 def test_frames_last_a_whole_number_of_the_experts_periods():
