@@ -44,31 +44,36 @@ def run(args: argparse.Namespace) -> int:
 
 def _train_teacher(args: argparse.Namespace, console: Console) -> int:
     from policies.data import generate
-    from policies.learned.training.teacher import demonstrations_command, load_teacher_plan
+    from policies.learned.training.teacher import demonstrations_command, load_teacher_plan, rounds_of
 
     plan = load_teacher_plan(args.config, device=args.device, data=args.data, out=args.out, workers=args.workers)
     make_folder(Path(plan.out))
-    command = demonstrations_command(plan)
     try:
         from policies.learned.training.train_pose import train_pose_policy
     except ImportError as error:
         raise ConfigurationError(f"training needs {error.name}: pip install 'humanoid_control[train]', or `make test`") from None
     parser = argparse.ArgumentParser()
     generate.add_arguments(parser)
-    console.print(f"step 1 of 2: {plan.episodes} episodes of the scripted policy, into {plan.data}", highlight=False)
-    done = generate.run(parser.parse_args(command))
-    if done != 0:
-        return done
-    console.print(f"step 2 of 2: {plan.minutes:g} minutes of training; stop with Ctrl-C, go on with the same command", highlight=False)
+    rounds = rounds_of(plan)
     line = _Line(console)
+    console.print("stop with Ctrl-C, go on with the same command", highlight=False)
+    for number, round_ in enumerate(rounds):
+        who = "the scripted policy by turns with what was learnt" if round_.learner else "the scripted policy"
+        console.print(f"round {number} of {len(rounds) - 1}: {round_.episodes} episodes of {who}, into {round_.data}", highlight=False)
+        done = generate.run(parser.parse_args(demonstrations_command(plan, round_)))
+        if done != 0:
+            return done
+        console.print(f"round {number} of {len(rounds) - 1}: {round_.minutes:g} minutes of training, into {round_.out}", highlight=False)
 
-    def report(progress, figures: dict[str, float]) -> None:
-        line.show(progress.trained_s / 60, plan.minutes)
-        line.say(f"{progress.trained_s / 60:.1f} of {plan.minutes:g} min, step {progress.steps}: "
-                 + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))  # fmt: skip
+        def report(progress, figures: dict[str, float], minutes: float = round_.minutes) -> None:
+            line.show(progress.trained_s / 60, minutes)
+            line.say(f"{progress.trained_s / 60:.1f} of {minutes:g} min, step {progress.steps}: "
+                     + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))  # fmt: skip
 
-    with line:
-        path = train_pose_policy(Path(plan.data), Path(plan.out), minutes=plan.minutes, seed=plan.seed, device=plan.device, on_progress=report)
+        with line:
+            path = train_pose_policy([r.data for r in rounds[: number + 1]], round_.out, minutes=round_.minutes, seed=plan.seed,
+                                     device=plan.device, begin_with=round_.learner.with_suffix(".pt") if round_.learner else None,
+                                     on_progress=report)  # fmt: skip
     console.print(f"{path}: measure it with `humanoid evaluate --policy teacher --checkpoint {path} --layouts held_out --factory ...`",
                   highlight=False)  # fmt: skip
     return 0

@@ -348,6 +348,15 @@ class Run:
         self._task.network.trunk.load_state_dict(trunk)
         self._average = [p.detach().clone() for p in self._task.network.parameters()]
 
+    def go_on_from(self, checkpoint: Path) -> None:
+        """Begins with all weights of an earlier run of the same network, on other data."""
+        saved = torch.load(checkpoint, map_location=self.options.device, weights_only=True)
+        self._task.network.load_state_dict(saved["network"])
+        with torch.no_grad():
+            for parameter, average in zip(self._task.network.parameters(), saved["average"], strict=True):
+                parameter.copy_(average)
+        self._average = [p.detach().clone() for p in self._task.network.parameters()]
+
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all."""
         part = self.checkpoint.with_suffix(".part")

@@ -18,25 +18,33 @@ from humanoid_control.transforms import from_pose
 from humanoid_control.types import WholeBodyTarget
 from perception.errors import PerceptionError
 from perception.network_file import open_network
-from policies.learned.action_space import ACTION_NAMES
+from policies.learned.action_space import ACTION_NAMES, encode_target
 from policies.learned.chunks import Chunk, ChunkPlayer
 from policies.learned.observation_space import BodySense, OrderSense, odom_from_footprint
-from policies.learned.pose_space import ACTIVE, MOVING, STEP_S, Memory, decode_step, pose_inputs, tote_numbers
+from policies.learned.pose_space import (
+    ACTIVE, MOVES, MOVING, REPLAN_S, SCALES, STEP_S, TURNS, VELOCITY, Memory, commanded_hands, decode_step, pose_inputs, tote_numbers,
+)  # fmt: skip
 from policies.learned.way_sense import WaySense
+from policies.subtasks import SUBTASKS
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 
 NAME = "pose_policy"
 DEFAULT = Path(__file__).resolve().parent / "models" / f"{NAME}.onnx"
 PERIOD_S = 0.02
-REPLAN_S = 0.2  # between two chunks
-FADE_S = 0.1
+FADE_S = 0.2
+PLAYED = round((REPLAN_S + FADE_S) / STEP_S)  # steps of a chunk
 GRIPPER_FORCE = 20.0  # N
 DONE_FROM = 0.6  # likelihood
 UNSEEN_S = 5.0  # without the tote's pose or a surface's, after which it gives up
 
 
 class PosePolicy:
-    """Carries out one order at a time, by a network. See `policies.policy.Policy`."""
+    """Carries out one order at a time, by a network. See `policies.policy.Policy`.
+
+    Attributes:
+        limit: of its uncertainty, as calibrated: above it another had better go on.
+        sha256: of the checkpoint.
+    """
 
     name = "teacher"
     needs = frozenset({"poses"})
@@ -62,10 +70,11 @@ class PosePolicy:
         card = json.loads(path.with_suffix(".json").read_text())
         self._body = BodySense(model)
         for what, found, needed in (("actions", card.get("actions"), list(ACTION_NAMES)),
-                                    ("state", card.get("state"), list(self._body.names))):  # fmt: skip
+                                    ("state", card.get("state"), list(self._body.names)),
+                                    ("sub-tasks", card.get("subtasks"), list(SUBTASKS))):  # fmt: skip
             if found != needed:
                 raise ConfigurationError(f"{path} (sha256 {self.sha256}) has other {what} than this robot: {_difference(found, needed)}")
-        self._subtasks = tuple(card["subtasks"])
+        self.limit = float(card.get("limit", np.inf))
         self._factory: Factory | None = None
 
     def forget(self) -> None:
@@ -97,7 +106,12 @@ class PosePolicy:
         problem = ""
         if self._outcome == RUNNING:
             problem = self._missing(observation, now)
-            if not problem and now >= self._next_s:
+            if not problem:
+                try:
+                    self._told_way = self._way.way(observation.poses, observation.estimate)
+                except OrderError as error:
+                    self._outcome, self._detail = FAILED, str(error)
+            if not problem and self._outcome == RUNNING and now >= self._next_s:
                 self._next_s = now + REPLAN_S
                 try:
                     self._think(observation, footprint)
@@ -105,12 +119,16 @@ class PosePolicy:
                     self._outcome, self._detail = FAILED, str(error)
         target = self._player.target(now, footprint) if self._outcome == RUNNING and not problem else None
         if target is None:
-            target = self._hold(now, footprint)
+            target = self._last.still(now) if self._last is not None else WholeBodyTarget(stamp_s=now)
         self._last = target
         subtask, following, progress, uncertainty = self._said
         return PolicyOutput(targets=(target,), period_s=PERIOD_S, subtask=subtask, next_subtask=following, problem=problem or self._detail,
                             progress=1.0 if self._outcome == DONE else progress, uncertainty=uncertainty, outcome=self._outcome,
                             detail=self._detail)  # fmt: skip
+
+    def order_done(self) -> None:
+        """See `Policy.order_done`."""
+        self._orders.done()
 
     def _missing(self, observation: Observation, now: float) -> str:
         """What it cannot do without; gives up where that does not come."""
@@ -139,33 +157,42 @@ class PosePolicy:
         estimate = observation.estimate
         state = self._body.state(observation.state, estimate, observation.control)
         self._goal = self._orders.goal(observation.poses, estimate, before=self._goal)
-        way = self._way.way(observation.poses, estimate)
         tote = tote_numbers(footprint, self._odom_from_tote)
-        inputs = pose_inputs(state, self._goal, way, tote, np.array(self._memory.subtask), np.array(self._memory.elapsed_s),
-                             subtasks=len(self._subtasks))  # fmt: skip
+        wanted = self._last if self._last is not None else WholeBodyTarget(stamp_s=observation.stamp_s)
+        commanded = commanded_hands(encode_target(wanted, footprint), state)
+        inputs = pose_inputs(state, commanded, self._goal, self._told_way, tote, np.array(self._memory.subtask), np.array(self._memory.elapsed_s),
+                             subtasks=len(SUBTASKS))  # fmt: skip
         chunks, subtasks, done = self._session.run(None, {"inputs": inputs[None]})
         chunk, likely = chunks[0].mean(axis=0), subtasks[0].mean(axis=0)
         if not (np.isfinite(chunk).all() and np.isfinite(likely).all()):
             raise OrderError(f"the network (sha256 {self.sha256[:12]}) says what is no number")
         now = observation.stamp_s
         subtask = int(likely.argmax())
-        elapsed_s = self._memory.elapsed_s + REPLAN_S if subtask == self._memory.subtask else 0.0
-        self._memory = Memory(subtask, elapsed_s)
-        apart = float(chunks[0][:, :, ACTIVE + 1 :].std(axis=0).mean())
-        self._said = (self._subtasks[subtask], "", 0.0, apart)
+        self._memory = Memory(subtask, REPLAN_S + (self._memory.elapsed_s if subtask == self._memory.subtask else 0.0))
+        self._said = (SUBTASKS[subtask], "", 0.0, disagreement(chunks[0], subtasks[0]))
         if done[0].mean() > DONE_FROM:
             self._outcome = DONE
-            self._orders.done()
+            self.order_done()
         self._player.take(Chunk(now, STEP_S, chunk, lambda step, stamp_s: decode_step(
-            step, state, footprint, stamp_s=stamp_s, gripper_force=GRIPPER_FORCE)), now)  # fmt: skip
+            step, commanded, footprint, stamp_s=stamp_s, gripper_force=GRIPPER_FORCE)), now)  # fmt: skip
 
-    def _hold(self, now: float, footprint: np.ndarray) -> WholeBodyTarget:
-        """Stands still with hands where they were wanted last."""
-        last = self._last
-        if last is None:
-            return WholeBodyTarget(stamp_s=now)
-        return WholeBodyTarget(now, last.frame, np.zeros(3), last.hand_poses, last.hand_active, np.zeros((2, 6)),
-                               last.torso_pitch, last.pelvis_height, last.gripper_openings, last.gripper_forces)  # fmt: skip
+
+def disagreement(chunks: np.ndarray, subtasks: np.ndarray) -> float:
+    """How far the heads of a network are apart: 0, they agree; about 1, by a centimetre or as to what is to be done.
+
+    Args:
+        chunks: (M, STEPS, STEP_SIZE) of M heads; of them the steps that are played count, and what has a meaning in them.
+        subtasks: (M, K) likelihoods.
+    """
+    mean = chunks[:, :PLAYED].mean(axis=0)
+    apart = chunks[:, :PLAYED].std(axis=0) / SCALES
+    counts = np.ones_like(mean)
+    counts[:, VELOCITY] = (mean[:, MOVING] > 0.5)[:, None]
+    for which in (*MOVES, *TURNS):
+        counts[:, which] = (mean[:, ACTIVE] > 0.5)[:, None]
+    counts[:, [MOVING, ACTIVE]] = 0.0
+    actions = np.sqrt((counts * apart**2).sum() / max(counts.sum(), 1.0))
+    return float(3.0 * actions + 1.0 - subtasks.mean(axis=0).max())
 
 
 def _difference(found: list[str] | None, needed: list[str]) -> str:

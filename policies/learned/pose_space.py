@@ -2,7 +2,7 @@
 
 The same functions make the inputs of training, evaluation and the robot, over any leading dimensions. Everything is in
 `base_footprint` of the instant of the observation. A tote looks the same after half a turn: of its two equal poses the one
-is taken that faces as the robot does.
+is taken that faces as its station does, from whose front it is fetched, and once it is carried the one that faces as the robot.
 """
 
 from __future__ import annotations
@@ -13,18 +13,30 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from humanoid_control.control_loop import BASE_VELOCITY_LIMIT, HAND_REACH, PELVIS_HEIGHT_RANGE, TORSO_PITCH_RANGE
+from humanoid_control.mission.load_carriers import LOAD_CARRIERS
+from humanoid_control.mission.reach import HEAVY, bearable_reach, pull_reach, stance_distance
 from humanoid_control.transforms import rotation_of_vector, to_pose
 from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTarget
 from policies.learned import action_space
 from policies.learned.rotations import SIZE as ROTATION_SIZE
+from policies.scripted.navigation import FACE_FORWARD_BEYOND
 
-STEPS, STEP_S = 16, 0.1  # of a chunk
+STEPS, STEP_S = 12, 0.1  # of a chunk
+REPLAN_S = 0.5  # s between two chunks: long enough for a motion that begins slowly to show, or each chunk would begin it again
 NEAR = 0.05  # m, within which distances are told once more, as shares of it: millimetres decide at the lip
+TURNED = 0.1  # rad, the same of headings
+AT_SOURCE = 0.5  # m from where the file has it, within which a tote is where it was
 JOINTS = 29
 VELOCITIES = slice(JOINTS, 2 * JOINTS)  # of the joints, in the state
-HANDS = slice(70, 88)  # in the state: position and two columns, left and right
+HANDS = slice(72, 90)  # in the state: position and two columns, left and right
 HAND_SIZE = 3 + ROTATION_SIZE
-SOURCE_PLACE, GOAL_PLACE = slice(6, 11), slice(18, 23)  # in the goal: x, y, z, cosine and sine of the heading
+SOURCE_SURFACE, SOURCE_PLACE, GOAL_PLACE = slice(0, 6), slice(6, 11), slice(18, 23)  # in the goal: x, y, z, cosine and sine of the heading; the front edge's x
+GOAL_SURFACE = slice(11, 17)
+KIND = slice(23, 23 + len(LOAD_CARRIERS))
+SOURCE_ROOM, GOAL_ROOM = slice(KIND.stop, KIND.stop + 2), slice(KIND.stop + 2, KIND.stop + 4)  # free height, room for legs
+FINGERS_OPEN = slice(2 * JOINTS, 2 * JOINTS + 2)  # in the state: m between pads
+MASSES = slice(90, 92)  # in the state: kg in the hands
+LIFTED = 0.3  # kg in both, from which a tote is carried
 ELAPSED_S = (0.5, 4.0)  # s in a sub-task, of which shares up to 1 are told
 VELOCITY_SHARE = 0.2  # what joint velocities are multiplied by
 
@@ -46,6 +58,10 @@ WIDEST = 0.09  # m between the pads
 FARTHEST = 0.95 * HAND_REACH  # m, of a hand's target from the base
 STILL = np.array([0.0, 0.0, 0.0])
 
+# What inputs begin with, in m and unit vectors: what hands' moves are worked out from. Hands are where they are wanted.
+HANDS_HERE, HANDS_IN_TOTE, TOTE_IN_GOAL = slice(0, 6), slice(6, 12), slice(12, 15)
+TOTE_HEADING, GOAL_HEADING = slice(15, 17), slice(17, 19)
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -60,13 +76,27 @@ class Memory:
     elapsed_s: float
 
 
+def commanded_hands(action: np.ndarray, state: np.ndarray) -> np.ndarray:
+    """(..., 18) where hands are wanted now, as in the state; a hand without a task where it is.
+
+    Args:
+        action: (..., 29) of `action_space`, what control follows.
+        state: (..., 94) of `BodySense`.
+    """
+    wanted = action[..., action_space.HANDS[0].start : action_space.HANDS[1].stop]
+    active = (action[..., action_space.HANDS_ACTIVE] >= action_space.ACTIVE_FROM).all(axis=-1, keepdims=True)
+    return np.where(active, wanted, state[..., HANDS])
+
+
 def pose_inputs(
-    state: np.ndarray, goal: np.ndarray, way: np.ndarray, tote: np.ndarray, subtask: np.ndarray, elapsed_s: np.ndarray, *, subtasks: int
-) -> np.ndarray:
+    state: np.ndarray, commanded: np.ndarray, goal: np.ndarray, way: np.ndarray, tote: np.ndarray, subtask: np.ndarray, elapsed_s: np.ndarray,
+    *, subtasks: int,
+) -> np.ndarray:  # fmt: skip
     """(..., D) float32 what the network is given.
 
     Args:
         state: (..., 94) of `BodySense`.
+        commanded: (..., 18) of `commanded_hands`.
         goal: (..., G) of `OrderSense`.
         way: (..., 6) of `WaySense`.
         tote: (..., 9) position in m and two columns of the rotation of the order's tote, in `base_footprint`.
@@ -77,18 +107,35 @@ def pose_inputs(
     hands = state[..., HANDS].reshape(*state.shape[:-1], 2, HAND_SIZE)
     body = np.concatenate([state[..., :JOINTS], VELOCITY_SHARE * state[..., VELOCITIES], state[..., 2 * JOINTS : 2 * JOINTS + 2] / NEAR,
                            state[..., 2 * JOINTS + 2 : 2 * JOINTS + 4] / 20.0, state[..., 2 * JOINTS + 4 :]], axis=-1)  # fmt: skip
-    # The tote's heading, of two equal ones the one that faces as the robot does.
+    place, source = goal[..., GOAL_PLACE], goal[..., SOURCE_PLACE]
+    # The tote's heading, of two equal ones that which faces as its station does while it is there, and later as the robot does.
     cos, sin = tote[..., 3], tote[..., 4]
-    length = np.maximum(np.hypot(cos, sin), 1e-6) * np.where(cos < 0, -1.0, 1.0)
+    there = np.hypot(tote[..., 0] - source[..., 0], tote[..., 1] - source[..., 1]) < AT_SOURCE
+    faces = np.where(there, cos * source[..., 3] + sin * source[..., 4], cos)
+    length = np.maximum(np.hypot(cos, sin), 1e-6) * np.where(faces < 0, -1.0, 1.0)
     cos, sin = cos / length, sin / length
-    place = goal[..., GOAL_PLACE]
     tote_in_goal = _turned(tote[..., :3] - place[..., :3], place[..., 3], place[..., 4])
-    tote_in_source = _turned(tote[..., :3] - goal[..., SOURCE_PLACE][..., :3], goal[..., 9], goal[..., 10])
+    surface = goal[..., SOURCE_SURFACE]
+    tote_in_source = _turned(tote[..., :3] - surface[..., :3], surface[..., 3], surface[..., 4])
+    tote_in_source[..., 0] -= surface[..., 5]  # m behind its front edge
+    surface = goal[..., GOAL_SURFACE]
+    behind = _turned(place[..., :3] - surface[..., :3], surface[..., 3], surface[..., 4])[..., 0] - surface[..., 5]
+    carried = state[..., MASSES].sum(axis=-1)
+    mass = np.where(carried > LIFTED, carried, HEAVY)
     hands_in_tote = _turned(hands[..., :3] - tote[..., None, :3], cos[..., None], sin[..., None])
     hands_in_goal = _turned(hands[..., :3] - place[..., None, :3], place[..., None, 3], place[..., None, 4])
-    told = [body, np.clip(goal, -3.0, 3.0), np.clip(way, -3.0, 3.0), np.clip(tote[..., :3], -2.0, 2.0), cos[..., None], sin[..., None]]
+    columns = hands[..., 3:].reshape(*hands.shape[:-1], 2, 3)
+    turned_in_tote = _turned(columns, cos[..., None, None], sin[..., None, None]).reshape(*hands.shape[:-2], 2 * ROTATION_SIZE)
+    wanted = commanded.reshape(hands.shape)
+    wanted_in_tote = _turned(wanted[..., :3] - tote[..., None, :3], cos[..., None], sin[..., None])
+    told = [_flat(wanted[..., :3]), _flat(wanted_in_tote), tote_in_goal, cos[..., None], sin[..., None], place[..., 3:5], turned_in_tote,
+            body, np.clip(goal, -3.0, 3.0), np.clip(way, -3.0, 3.0), _ahead(way[..., :3], source), _ahead(way[..., 3:], place), np.clip(tote[..., :3], -2.0, 2.0)]  # fmt: skip
     for offset in (tote_in_goal, tote_in_source, _flat(hands_in_tote), _flat(hands_in_goal)):
         told += [np.clip(offset, -1.5, 1.5), np.clip(offset / NEAR, -2.0, 2.0)]
+    off = 2 * (cos * place[..., 4] - sin * place[..., 3]) * (cos * place[..., 3] + sin * place[..., 4])  # sine of twice the angle
+    told += [np.clip(off[..., None] / scale, -2.0, 2.0) for scale in (2 * TURNED, 1.0)]
+    told += [_stood_before(tote[..., :2], cos, sin, *_stances(tote[..., 2], tote_in_source[..., 0], HEAVY, goal, SOURCE_ROOM)),
+             _stood_before(place[..., :2], place[..., 3], place[..., 4], *_stances(place[..., 2], behind, mass, goal, GOAL_ROOM))]
     told += [_flat(_fine(hands_in_tote)), np.eye(subtasks)[subtask], *(np.clip(elapsed_s / s, 0.0, 1.0)[..., None] for s in ELAPSED_S)]
     return np.concatenate(told, axis=-1).astype(np.float32)
 
@@ -97,6 +144,32 @@ def _turned(offset: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
     """(..., 3) an offset seen from what has this heading."""
     x, y = offset[..., 0], offset[..., 1]
     return np.stack([cos * x + sin * y, cos * y - sin * x, offset[..., 2]], axis=-1)
+
+
+def _ahead(way: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """(..., 8) where a way (..., 3) to a place (..., 5) goes from here, how far it still is, and where to face: ahead, at its end as
+    the place does."""
+    distance = np.maximum(np.hypot(way[..., 0], way[..., 1]), 1e-3)
+    bearing, facing = np.arctan2(way[..., 1], way[..., 0]), np.arctan2(end[..., 4], end[..., 3])
+    turn = np.where(way[..., 2] > FACE_FORWARD_BEYOND, bearing, facing)
+    figures = [way[..., 0] / distance, way[..., 1] / distance, distance / 0.4, way[..., 2] / FACE_FORWARD_BEYOND, way[..., 2] / 0.2,
+               turn / 1.5, turn / 0.3, np.where(way[..., 2] > FACE_FORWARD_BEYOND, 1.0, -1.0)]  # fmt: skip
+    return np.clip(np.stack(figures, axis=-1), -2.0, 2.0)
+
+
+def _stances(bottom: np.ndarray, behind_edge: np.ndarray, mass: np.ndarray | float, goal: np.ndarray, room: slice) -> tuple:
+    """(...) each: m before the middle of a tote from where it is handled, and from where it is pulled. See `mission.reach`."""
+    length, width = (goal[..., KIND] @ np.array([getattr(carrier, of) for carrier in LOAD_CARRIERS.values()]) for of in ("length", "width"))
+    legs = goal[..., room][..., 1]
+    return tuple(stance_distance(behind_edge, legs, reach) for reach in (bearable_reach(length, mass, bottom), pull_reach(width, bottom)))
+
+
+def _stood_before(place: np.ndarray, cos: np.ndarray, sin: np.ndarray, stance: np.ndarray, pulling: np.ndarray) -> np.ndarray:
+    """(..., 9) where the base stands before a place (..., 2) of this heading, by finer and finer measures near where it should."""
+    ahead, left = -(cos * place[..., 0] + sin * place[..., 1]), sin * place[..., 0] - cos * place[..., 1]
+    figures = [(ahead + stance) / 0.5, (ahead + stance) / 0.1, (ahead + pulling) / 0.1, left / 0.2, left / NEAR, sin / TURNED, sin / 0.5,
+               np.where(cos < 0, -1.0, 1.0), stance / NEAR - 8.0]  # fmt: skip
+    return np.clip(np.stack(figures, axis=-1), -2.0, 2.0)
 
 
 def _flat(offsets: np.ndarray) -> np.ndarray:
@@ -109,13 +182,16 @@ def _fine(offsets: np.ndarray) -> np.ndarray:
     return np.concatenate([np.sin(phases), np.cos(phases)], axis=-1)
 
 
-def encode_chunk(actions: np.ndarray, footprints: np.ndarray, state: np.ndarray) -> np.ndarray:
+def encode_chunk(actions: np.ndarray, footprints: np.ndarray, commanded: np.ndarray) -> np.ndarray:
     """(..., T, STEP_SIZE) the coming actions as chunks.
+
+    Hands' moves are from where hands are wanted, not from where they are: what is held is then no move at all, and does not
+    sink by a little with each chunk.
 
     Args:
         actions: (..., T, 29) of `action_space`, each in `base_footprint` of its own instant, the first of now.
         footprints: (..., T, 3) x, y and heading of `base_footprint` at those instants, in any frame that stays.
-        state: (..., 94) of now.
+        commanded: (..., 18) of now, of `commanded_hands`.
     """
     chunk = np.zeros((*actions.shape[:-1], STEP_SIZE))
     chunk[..., VELOCITY] = actions[..., action_space.BASE_VELOCITY]
@@ -133,7 +209,7 @@ def encode_chunk(actions: np.ndarray, footprints: np.ndarray, state: np.ndarray)
     active = chunk[..., ACTIVE, None] > 0.5
     for side in (0, 1):
         numbers = actions[..., action_space.HANDS[side]]
-        here = state[..., None, HANDS][..., side * HAND_SIZE : (side + 1) * HAND_SIZE]  # (..., 1, 9)
+        here = commanded[..., None, side * HAND_SIZE : (side + 1) * HAND_SIZE]  # (..., 1, 9)
         positions = moved + np.einsum("...ij,...j->...i", turn, numbers[..., :3])
         turns = turn @ matrices_of(numbers[..., 3:]) @ np.swapaxes(matrices_of(here[..., 3:]), -1, -2)
         vectors = Rotation.from_matrix(turns.reshape(-1, 3, 3)).as_rotvec().reshape(positions.shape)
@@ -156,12 +232,12 @@ def _turns(angles: np.ndarray) -> np.ndarray:
     return np.stack([cos, -sin, zero, sin, cos, zero, zero, zero, zero + 1.0], axis=-1).reshape(*angles.shape, 3, 3)
 
 
-def decode_step(step: np.ndarray, state: np.ndarray, odom_from_footprint: np.ndarray, *, stamp_s: float, gripper_force: float) -> WholeBodyTarget:
+def decode_step(step: np.ndarray, commanded: np.ndarray, odom_from_footprint: np.ndarray, *, stamp_s: float, gripper_force: float) -> WholeBodyTarget:
     """The target of one step (STEP_SIZE,) of a chunk, in which `MOVING` and `ACTIVE` are likelihoods; within what control takes.
 
     Args:
         step: as the network says it, or between two steps.
-        state: (94,) at the chunk's observation.
+        commanded: (18,) at the chunk's observation.
         odom_from_footprint: (4, 4) then.
         stamp_s: of the target.
         gripper_force: N, the most a finger may press.
@@ -171,7 +247,7 @@ def decode_step(step: np.ndarray, state: np.ndarray, odom_from_footprint: np.nda
     poses = np.tile([0.0, 0, 0, 0, 0, 0, 1], (2, 1))
     for side in (0, 1):
         if active:
-            here = state[HANDS][side * HAND_SIZE : (side + 1) * HAND_SIZE]
+            here = commanded[side * HAND_SIZE : (side + 1) * HAND_SIZE]
             pose = np.eye(4)
             away = here[:3] + step[MOVES[side]] - [0.0, 0.0, height]
             pose[:3, 3] = away * min(1.0, FARTHEST / max(np.linalg.norm(away), 1e-6)) + [0.0, 0.0, height]

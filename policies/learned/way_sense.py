@@ -15,8 +15,8 @@ from humanoid_control.transforms import inverse, planar, yaw_of
 from humanoid_control.types import BaseEstimate
 from perception.poses import PoseSet, surface_name
 from policies.learned.observation_space import footprint_from_base
+from policies.scripted.navigation import CORNER_RADIUS
 
-AHEAD = 0.8  # m along the way, where the point lies that is told
 OFF_WAY = 0.35  # m from the way, beyond which another is planned
 STAND_OFF = 0.67  # m before the middle of a tote, where ways end: what is left to go is straight
 WAY_NAMES = tuple(f"way_to_{where}.{part}" for where in ("source", "goal") for part in ("x", "y", "left"))
@@ -32,7 +32,7 @@ class WaySense:
     def __init__(self, factory: Factory) -> None:
         self._factory, self._floor = factory, FloorMap(factory)
         self._ends: tuple[np.ndarray, ...] = ()
-        self._ways: list[np.ndarray | None] = []
+        self._ways: list[list[np.ndarray]] = []
 
     def begin(self, source: Placement, goal: Placement) -> None:
         """An order begins.
@@ -41,10 +41,12 @@ class WaySense:
             source, goal: where its tote stands and where it shall.
         """
         self._ends = tuple(self._before(placement) for placement in (source, goal))
-        self._ways = [None, None]
+        self._ways = [[], []]
 
     def way(self, poses: PoseSet, estimate: BaseEstimate) -> np.ndarray:
-        """(6,) for the tote and for its place: the point `AHEAD` on the way, x and y in m in `base_footprint`, and m left to go.
+        """(6,) for the tote and for its place: the next corner of the way, x and y in m in `base_footprint`, and m left to go.
+
+        To be asked ten times a second or more while the robot walks, or it misses corners.
 
         Args:
             poses: with a surface or more; the nearest tells where the map is.
@@ -58,10 +60,12 @@ class WaySense:
         numbers = []
         for index, end in enumerate(self._ends):
             way = self._ways[index]
-            if way is None or _distance(way, here)[0] > OFF_WAY:
-                way = self._ways[index] = np.array([here, *self._floor.plan(here, end)])
-            point, left = _ahead(way, here)
-            numbers += [*(map_from_footprint[:2, :2].T @ (point - here)), left]
+            if not way or _distance(way[0], way[1], here) > OFF_WAY:
+                way[:] = [here, *self._floor.plan(here, end)]
+            while len(way) > 2 and np.linalg.norm(way[1] - here) < CORNER_RADIUS:
+                way.pop(0)
+            left = np.linalg.norm(way[1] - here) + sum(np.linalg.norm(b - a) for a, b in zip(way[1:], way[2:]))
+            numbers += [*(map_from_footprint[:2, :2].T @ (way[1] - here)), left]
         return np.array(numbers)
 
     def _before(self, placement: Placement) -> np.ndarray:
@@ -91,22 +95,8 @@ def footprint_from_map(factory: Factory, poses: PoseSet, estimate: BaseEstimate)
     return best[1]
 
 
-def _distance(way: np.ndarray, here: np.ndarray) -> tuple[float, int, float]:
-    """How far a point (2,) is from a way (N, 2), on which stretch it is nearest, and at which share of it."""
-    starts, stretches = way[:-1], np.diff(way, axis=0)
-    lengths = np.maximum((stretches**2).sum(axis=1), 1e-12)
-    shares = np.clip(((here - starts) * stretches).sum(axis=1) / lengths, 0.0, 1.0)
-    off = np.linalg.norm(starts + shares[:, None] * stretches - here, axis=1)
-    nearest = int(off.argmin())
-    return float(off[nearest]), nearest, float(shares[nearest])
-
-
-def _ahead(way: np.ndarray, here: np.ndarray) -> tuple[np.ndarray, float]:
-    """The point (2,) `AHEAD` on a way (N, 2), its end if that is nearer, and how much of the way is left."""
-    _, stretch, share = _distance(way, here)
-    lengths = np.linalg.norm(np.diff(way, axis=0), axis=1)
-    gone = lengths[:stretch].sum() + share * lengths[stretch]
-    along, ends = min(gone + AHEAD, lengths.sum()), np.cumsum(lengths)
-    index = min(int(np.searchsorted(ends, along)), len(lengths) - 1)
-    rest = 1.0 - (ends[index] - along) / max(lengths[index], 1e-12)
-    return way[index] + rest * (way[index + 1] - way[index]), float(lengths.sum() - gone)
+def _distance(begin: np.ndarray, end: np.ndarray, here: np.ndarray) -> float:
+    """Metres of a point (2,) from a stretch of the way."""
+    stretch = end - begin
+    share = np.clip((here - begin) @ stretch / max(stretch @ stretch, 1e-12), 0.0, 1.0)
+    return float(np.linalg.norm(begin + share * stretch - here))

@@ -5,9 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from policies.learned.pose_space import ACTIVE, MOVING, SCALES, STEP_SIZE, STEPS
+from policies.learned.pose_space import (
+    ACTIVE, GOAL_HEADING, HANDS_HERE, HANDS_IN_TOTE, MOVES, SCALES, STEP_SIZE, STEPS, TOTE_HEADING, TOTE_IN_GOAL,
+)  # fmt: skip
 
 WIDTH, LAYERS, HEADS = 320, 3, 4
+ANCHORS = 4  # what a hand's target is told from: where the hand is, the base, the tote, and the tote's way to its goal
+SAID = STEP_SIZE + 2 * 3 * (ANCHORS - 1) + 2 * ANCHORS
+PLACE_SCALE = 0.1  # m, of what is not told from where the hand is
 
 
 class PoseNet(nn.Module):
@@ -30,20 +35,52 @@ class PoseNet(nn.Module):
             nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH)) for _ in range(LAYERS)
         )
         self.leave = nn.LayerNorm(WIDTH)
-        self.heads = nn.ModuleList(
-            nn.Sequential(nn.Linear(WIDTH, WIDTH // 2), nn.GELU(), nn.Linear(WIDTH // 2, STEPS * STEP_SIZE + subtasks + 1))
-            for _ in range(HEADS)
-        )
+        self.heads = nn.ModuleList(nn.Sequential(nn.Linear(WIDTH, WIDTH // 2), nn.GELU()) for _ in range(HEADS))
+        self.last = nn.ModuleList(nn.Linear(WIDTH // 2, STEPS * SAID + subtasks + 1) for _ in range(HEADS))
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Chunks (B, M, STEPS, STEP_SIZE) with logits for `MOVING` and `ACTIVE`, logits of sub-tasks (B, M, K) and of done (B, M)."""
         x = self.enter(((inputs - self.mean) / self.deviation).clamp(-5.0, 5.0))  # (B, WIDTH)
-        for block in self.blocks:
-            x = x + block(x)
-        x = self.leave(x)
-        said = torch.stack([head(x) for head in self.heads], 1)  # (B, M, ...)
-        chunk = said[..., : STEPS * STEP_SIZE].unflatten(-1, (STEPS, STEP_SIZE)) * self.scales
-        return chunk, said[..., STEPS * STEP_SIZE : -1], said[..., -1]
+        # Half the bits are enough between the first layer and the last, and train twice as fast.
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.training):
+            for block in self.blocks:
+                x = x + block(x)
+            x = self.leave(x)
+            hidden = [head(x) for head in self.heads]
+        said = torch.stack([last(each.float()) for last, each in zip(self.last, hidden)], 1)  # (B, M, ...)
+        steps = said[..., : STEPS * SAID].unflatten(-1, (STEPS, SAID))
+        chunk = steps[..., :STEP_SIZE] * self.scales
+        moves = self._moves(inputs, chunk[..., MOVES[0].start : MOVES[1].stop], steps[..., STEP_SIZE:])
+        chunk = torch.cat([chunk[..., : MOVES[0].start], moves, chunk[..., MOVES[1].stop :]], -1)
+        return chunk, said[..., STEPS * SAID : -1], said[..., -1]
+
+    def _moves(self, inputs: Tensor, moves: Tensor, said: Tensor) -> Tensor:
+        """(B, M, T, 6) moves of both hands in `base_footprint`.
+
+        What stays where it is on a tote, or goes to one place, is one number told from there, and need not be worked out.
+
+        Args:
+            inputs: (B, D).
+            moves: (B, M, T, 6) told from where the hands are.
+            said: (B, M, T, 22) told from base, tote and the tote's way for each hand, and each hand's shares of all four.
+        """
+        told = (PLACE_SCALE * said[..., :18]).unflatten(-1, (2, 3, 3))  # hands, anchors, xyz
+        shares = said[..., 18:].unflatten(-1, (2, ANCHORS)).softmax(-1)[..., None]
+        here = inputs[:, None, None, HANDS_HERE].unflatten(-1, (2, 3))  # (B, 1, 1, 2, 3)
+        in_tote = inputs[:, None, None, HANDS_IN_TOTE].unflatten(-1, (2, 3))
+        tote_in_goal = inputs[:, None, None, None, TOTE_IN_GOAL]
+        by_base = told[..., 0, :] - here
+        by_tote = _turned(told[..., 1, :] - in_tote, inputs[:, None, None, None, TOTE_HEADING])
+        by_goal = _turned(told[..., 2, :] - tote_in_goal, inputs[:, None, None, None, GOAL_HEADING])
+        each = torch.stack([moves.unflatten(-1, (2, 3)), by_base, by_tote, by_goal], -2)  # (B, M, T, 2, 4, 3)
+        return (shares * each).sum(-2).flatten(-2)
+
+
+def _turned(vector: Tensor, heading: Tensor) -> Tensor:
+    """A vector (..., 3) of what has this heading (..., 2), cosine and sine, in `base_footprint`."""
+    x, y, z = vector.unbind(-1)
+    cos, sin = heading.unbind(-1)
+    return torch.stack([cos * x - sin * y, sin * x + cos * y, z], -1)
 
 
 class PoseNetForExport(nn.Module):

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional
 
 from policies.data import schema
+from policies.data.errors import DataSetError
 from policies.data.reader import Demonstrations
 from policies.learned import pose_space
-from policies.learned.pose_space import ACTIVE, MOVES, MOVING, SCALES, STEPS, TURNS, VELOCITY, encode_chunk, footprints_of, pose_inputs
+from policies.learned.pose_space import (
+    ACTIVE, FINGERS_OPEN, GOAL_PLACE, HAND_SIZE, MOVES, MOVING, REPLAN_S, SCALES, SOURCE_PLACE, STEP_S, STEPS, TURNS, VELOCITY, commanded_hands, encode_chunk,
+    footprints_of, pose_inputs,
+)  # fmt: skip
 from policies.learned.training.pose_network import HEADS, PoseNet
+from policies.subtasks import SUBTASKS
 
 POSITION_NOISE, HEADING_NOISE = 0.001, 0.003  # m, rad, of the tote's pose: no rung is exact
+DISPLACED_SHARE, DISPLACED_M, DISPLACED_RAD = 0.6, 0.03, 0.1  # of samples of empty hands, which are wanted off where they were
+EMPTY_FROM = 0.05  # m between pads
 FORGOTTEN_SHARE = 0.15  # of samples whose memory is off by a sub-task, or by its time: it will err at run time
+EXACT = [SUBTASKS.index(name) for name in ("reach", "grip", "set_down", "let_go", "reach_lip", "grip_lip")]  # learnt more often
+STEP_WEIGHTS = np.where(np.arange(STEPS) <= round((REPLAN_S + 0.3) / STEP_S), 1.5, 0.4)  # what is played counts, not what comes after
 DONE_S = 0.3  # s before a demonstration's end that count as done
-BEGIN = "begin"  # the name of the sub-task before the first, whose number is 0
 
 
 @dataclass(frozen=True)
@@ -26,69 +36,78 @@ class PoseFrames:
     """Frames of many demonstrations.
 
     Attributes:
-        state, goal, way, tote: (N, .) as `pose_space.pose_inputs` takes them.
+        state, commanded, goal, way, tote: (N, .) as `pose_space.pose_inputs` takes them.
         subtask: (N,) number of the sub-task at the frame,
-        before: (N,) at the frame before it,
-        elapsed_s: (N,) and for how long the robot had been in that.
+        since_s: (N,) s that it had lasted by then,
+        turn_s: (N,) s since the expert began or took over.
         chunk: (N, STEPS, STEP_SIZE),
         valid: (N, STEPS) which of it may be learnt.
         done: (N,).
         episode: (N,).
-        subtasks: names by number; the first is that of before an order.
     """
 
     state: np.ndarray
+    commanded: np.ndarray
     goal: np.ndarray
     way: np.ndarray
     tote: np.ndarray
     subtask: np.ndarray
-    before: np.ndarray
-    elapsed_s: np.ndarray
+    since_s: np.ndarray
+    turn_s: np.ndarray
     chunk: np.ndarray
     valid: np.ndarray
     done: np.ndarray
     episode: np.ndarray
-    subtasks: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.subtask)
 
     def part(self, rows: np.ndarray) -> PoseFrames:
         """Some of the frames, by index."""
-        arrays = {name: getattr(self, name)[rows] for name in self.__dataclass_fields__ if name != "subtasks"}
-        return PoseFrames(**arrays, subtasks=self.subtasks)
+        return PoseFrames(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+
+    @classmethod
+    def joined(cls, parts: Sequence[PoseFrames]) -> PoseFrames:
+        """The frames of several data sets, their episodes counted on."""
+        firsts = np.cumsum([0, *(int(part.episode[-1]) + 1 for part in parts)])
+        parts = [replace(part, episode=part.episode + first) for part, first in zip(parts, firsts)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__})
 
 
 def read_frames(data: Demonstrations) -> PoseFrames:
-    """All frames of a data set.
+    """All frames of a data set in which the expert drove.
 
     Args:
         data: made with the frames' rate of a chunk's steps.
 
     Raises:
-        DataSetError: a column is missing.
+        DataSetError: a column is missing, or a sub-task is of no known name.
     """
-    subtasks = (BEGIN, *data.subtasks)
-    subtask = data.column(schema.SUBTASK_INDEX) + 1
-    columns = {name: data.column(name) for name in (schema.STATE, schema.GOAL, schema.WAY, schema.TOTE_POSE, schema.ACTION)}
+    unknown = set(data.subtasks) - set(SUBTASKS)
+    if unknown:
+        raise DataSetError(f"{data.folder} has sub-tasks that are none of {', '.join(SUBTASKS)}: {', '.join(sorted(unknown))}.")
+    subtask = np.array([SUBTASKS.index(name) for name in data.subtasks])[data.column(schema.SUBTASK_INDEX)]
+    expert = data.column(schema.EXPERT).astype(bool)
+    columns = {name: data.column(name) for name in (schema.STATE, schema.GOAL, schema.WAY, schema.TOTE_POSE, schema.ACTION, schema.ACTION_SENT)}
+    commanded = commanded_hands(columns[schema.ACTION_SENT], columns[schema.STATE])
     footprints, clean = footprints_of(data.column(schema.BASE_POSE).astype(float)), data.column(schema.CLEAN_STEPS)
     chunk = np.empty((data.frames, STEPS, pose_space.STEP_SIZE), np.float32)
     valid = np.zeros((data.frames, STEPS), bool)
-    before, elapsed_s, done = np.zeros(data.frames, int), np.zeros(data.frames), np.zeros(data.frames, np.float32)
+    since_s, turn_s, done = np.zeros(data.frames), np.zeros(data.frames), np.zeros(data.frames, np.float32)
     episode = np.zeros(data.frames, int)
     for index in range(len(data)):
         span = data.span(index)
         episode[span] = index
-        before[span] = np.concatenate([[0], subtask[span][:-1]])
-        for frame in range(span.start, span.stop):
-            if frame > span.start + 1 and before[frame] == before[frame - 1]:
-                elapsed_s[frame] = elapsed_s[frame - 1] + 1.0 / data.fps
+        for frame in range(span.start + 1, span.stop):
+            if expert[frame - 1]:
+                turn_s[frame] = turn_s[frame - 1] + 1.0 / data.fps
+                since_s[frame] = since_s[frame - 1] + 1.0 / data.fps if subtask[frame] == subtask[frame - 1] else 0.0
         rows = np.minimum(np.arange(span.start, span.stop)[:, None] + np.arange(STEPS), span.stop - 1)  # (T, STEPS)
-        chunk[span] = encode_chunk(columns[schema.ACTION][rows].astype(float), footprints[rows], columns[schema.STATE][span].astype(float))
+        chunk[span] = encode_chunk(columns[schema.ACTION][rows].astype(float), footprints[rows], commanded[span].astype(float))
         valid[span] = np.arange(STEPS) < np.minimum(clean[span], span.stop - np.arange(span.start, span.stop))[:, None]
         done[span.stop - round(DONE_S * data.fps) : span.stop] = 1.0
-    return PoseFrames(columns[schema.STATE], columns[schema.GOAL], columns[schema.WAY], columns[schema.TOTE_POSE], subtask, before,
-                      elapsed_s, chunk, valid, done, episode, subtasks)  # fmt: skip
+    return PoseFrames(columns[schema.STATE], commanded, columns[schema.GOAL], columns[schema.WAY], columns[schema.TOTE_POSE], subtask, since_s,
+                      turn_s, chunk, valid, done, episode).part(np.flatnonzero(expert))  # fmt: skip
 
 
 class PoseTask:
@@ -102,40 +121,80 @@ class PoseTask:
     def __init__(self, frames: PoseFrames, device: str) -> None:
         self._frames, self._device = frames, device
         rows = np.linspace(0, len(frames) - 1, min(len(frames), 20_000)).astype(int)
-        inputs = self._inputs(rows, frames.before[rows], frames.elapsed_s[rows], frames.tote[rows])
+        inputs = self._inputs(rows, *self._memory(rows, np.full(len(rows), round(REPLAN_S / STEP_S))), frames.tote[rows], frames.commanded[rows])
         deviation = np.maximum(inputs.std(axis=0), 0.02)
-        self.network = PoseNet(inputs.shape[1], len(frames.subtasks), torch.from_numpy(inputs.mean(axis=0)), torch.from_numpy(deviation)).to(device)
+        self.network = PoseNet(inputs.shape[1], len(SUBTASKS), torch.from_numpy(inputs.mean(axis=0)), torch.from_numpy(deviation)).to(device)
         self._scales = torch.tensor(SCALES, dtype=torch.float32, device=device)
+        self._step_weights = torch.tensor(STEP_WEIGHTS, dtype=torch.float32, device=device)
 
-    def _inputs(self, rows: np.ndarray, before: np.ndarray, elapsed_s: np.ndarray, tote: np.ndarray) -> np.ndarray:
+    def _memory(self, rows: np.ndarray, ago: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What a policy remembers that thought last so many frames ago: its sub-task then, and for how many s by now.
+
+        Who has just taken over knows nothing of what was before.
+        """
         frames = self._frames
-        return pose_inputs(frames.state[rows], frames.goal[rows], frames.way[rows], tote, before, elapsed_s, subtasks=len(frames.subtasks))
+        known = frames.turn_s[rows] > (ago - 0.5) * STEP_S
+        then = np.where(known, rows - ago, rows)
+        return np.where(known, frames.subtask[then], 0), np.where(known, frames.since_s[then] + ago * STEP_S, frames.turn_s[rows])
+
+    def _inputs(self, rows: np.ndarray, before: np.ndarray, elapsed_s: np.ndarray, tote: np.ndarray, commanded: np.ndarray) -> np.ndarray:
+        frames = self._frames
+        return pose_inputs(frames.state[rows], commanded, frames.goal[rows], frames.way[rows], tote, before, elapsed_s, subtasks=len(SUBTASKS))
 
     def epoch(self, rng: np.random.Generator) -> np.ndarray:
-        """Indices of all frames in random order; changes of sub-task come three times as often."""
-        changes = np.flatnonzero(self._frames.subtask != self._frames.before)
-        near = np.unique(np.concatenate([changes + k for k in (-2, -1, 0, 1)]).clip(0, len(self._frames) - 1))
-        return rng.permutation(np.concatenate([np.arange(len(self._frames)), near, near]))
+        """Indices of all frames in random order; more often around changes of sub-task, where millimetres count, and turned away."""
+        changes = np.flatnonzero(self._frames.since_s == 0.0)
+        near = np.unique(np.concatenate([changes + k for k in range(-3, 6)]).clip(0, len(self._frames) - 1))
+        exact = np.flatnonzero(np.isin(self._frames.subtask, EXACT))
+        goal, walks = self._frames.goal, self._frames.chunk[:, 0, MOVING] > 0.5
+        ends = np.where((self._frames.subtask == SUBTASKS.index("carry"))[:, None], goal[:, GOAL_PLACE], goal[:, SOURCE_PLACE])
+        behind = np.flatnonzero(walks & (ends[:, 3] < 0.0))  # turned away from where it goes: rare, and soon a collision
+        return rng.permutation(np.concatenate([np.arange(len(self._frames)), near, near, exact, behind]))
 
     def batch(self, indices: np.ndarray, rng: np.random.Generator, *, vary: bool) -> dict[str, Tensor]:
         frames, count = self._frames, len(indices)
-        before, elapsed_s, tote = frames.before[indices].copy(), frames.elapsed_s[indices].copy(), frames.tote[indices].copy()
+        usual = round(REPLAN_S / STEP_S)
+        before, elapsed_s = self._memory(indices, rng.integers(usual - 1, usual + 2, count) if vary else np.full(count, usual))
+        tote, commanded, chunk = frames.tote[indices].copy(), frames.commanded[indices], frames.chunk[indices]
         if vary:
+            commanded, chunk = self._displaced(indices, rng)
             tote[:, :3] += rng.normal(0.0, POSITION_NOISE, (count, 3))
             tote[:, 3:5] += HEADING_NOISE * rng.standard_normal((count, 1)) * np.column_stack([-tote[:, 4], tote[:, 3]])
             forgotten = rng.random(count) < FORGOTTEN_SHARE
             before[forgotten] = np.where(rng.random(forgotten.sum()) < 0.5, frames.subtask[indices][forgotten],
-                                         rng.integers(0, len(frames.subtasks), forgotten.sum()))  # fmt: skip
+                                         rng.integers(0, len(SUBTASKS), forgotten.sum()))  # fmt: skip
             elapsed_s[forgotten] *= rng.random(forgotten.sum())
             elapsed_s *= np.exp(rng.normal(0.0, 0.1, count))
         arrays = {
-            "inputs": self._inputs(indices, before, elapsed_s, tote), "chunk": frames.chunk[indices],
+            "inputs": self._inputs(indices, before, elapsed_s, tote, commanded), "chunk": chunk,
             "valid": frames.valid[indices].astype(np.float32), "subtask": frames.subtask[indices], "done": frames.done[indices],
             # Each head learns from another half of the demonstrations most, so that they differ where there are few.
             "share": np.array([[0.25 + 1.5 * ((episode * 2654435761 + head * 40503) >> 7 & 1) for head in range(HEADS)]
                                for episode in frames.episode[indices].tolist()], np.float32),
         }  # fmt: skip
         return {name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for name, array in arrays.items()}
+
+    def _displaced(self, indices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """(B, 18) where hands are wanted, and (B, STEPS, STEP_SIZE) the way on from there: in some samples empty hands are wanted
+        elsewhere than the expert did.
+
+        Without that a network learns that hands that rest go on resting, and never comes back from a place the expert never was.
+        """
+        commanded, chunk = self._frames.commanded[indices].astype(np.float32), self._frames.chunk[indices].copy()
+        empty = (self._frames.state[indices][:, FINGERS_OPEN] > EMPTY_FROM).all(axis=1)
+        displaced = empty & (rng.random(len(indices)) < DISPLACED_SHARE)
+        share = displaced * rng.random(len(indices))
+        for side in (0, 1):
+            away = share[:, None] * rng.normal(0.0, DISPLACED_M, (len(indices), 3))
+            turned = share[:, None] * rng.normal(0.0, DISPLACED_RAD, (len(indices), 3))
+            hand = slice(side * HAND_SIZE, (side + 1) * HAND_SIZE)
+            axes = commanded[:, hand][:, 3:].reshape(-1, 2, 3)
+            turns = Rotation.from_rotvec(turned).as_matrix()
+            commanded[:, hand] += np.concatenate([away, (np.einsum("bij,bkj->bki", turns, axes) - axes).reshape(-1, 6)], axis=1)
+            active = chunk[:, :, ACTIVE, None] > 0.5
+            chunk[:, :, MOVES[side]] -= active * away[:, None]
+            chunk[:, :, TURNS[side]] -= active * turned[:, None]  # of small turns
+        return commanded, chunk
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         chunk, subtask, done = self.network(batch["inputs"])
@@ -148,7 +207,7 @@ class PoseTask:
             meant[..., which] = active[..., None]
         meant[..., : ACTIVE + 1] = 0.0
         count = valid.sum().clamp(min=1)
-        weight = (valid * share[..., None])  # (B, M, T)
+        weight = valid * share[..., None] * self._step_weights  # (B, M, T)
         moves = (off * meant).sum(-1)
         flags = functional.binary_cross_entropy_with_logits(
             chunk[..., : ACTIVE + 1], truth[..., : ACTIVE + 1].expand_as(chunk[..., : ACTIVE + 1]), reduction="none").sum(-1)  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.installation import share_folder
 from humanoid_control.nodes.factory_file import find_factory_file
+from policies.learned.pose_policy import NAME
 
 DEFAULTS = "config/training/teacher.yaml"
 
@@ -29,6 +31,9 @@ class TeacherPlan(BaseModel):
     noise: float = Field(ge=0.0, le=0.5)
     seed: int = Field(ge=0, lt=2**31)
     minutes: float = Field(gt=0.0, le=100_000.0)
+    rounds: int = Field(ge=0, le=100)
+    round_episodes: int = Field(ge=1, le=1_000_000)
+    round_minutes: float = Field(gt=0.0, le=100_000.0)
 
 
 def load_teacher_plan(path: Path | None = None, **given: Any) -> TeacherPlan:
@@ -53,11 +58,43 @@ def load_teacher_plan(path: Path | None = None, **given: Any) -> TeacherPlan:
         raise ConfigurationError(f"{path or 'the command line'}: {key} is {first['input']!r}: {first['msg'].lower()}.") from None
 
 
-def demonstrations_command(plan: TeacherPlan) -> list[str]:
-    """The arguments of `humanoid generate` that make a plan's demonstrations."""
+@dataclass(frozen=True)
+class Round:
+    """One round of demonstrating and learning.
+
+    Attributes:
+        data: folder of its demonstrations,
+        out: of its network.
+        episodes: how many,
+        seed: from which on.
+        learner: checkpoint that drives by turns with the expert; none in the first round.
+        minutes: of training on the demonstrations of this round and all before.
+    """
+
+    data: Path
+    out: Path
+    episodes: int
+    seed: int
+    learner: Path | None
+    minutes: float
+
+
+def rounds_of(plan: TeacherPlan) -> list[Round]:
+    """The rounds of a plan: the expert alone, then by turns with what was learnt before."""
+    rounds = [Round(Path(plan.data) / "expert", Path(plan.out) / "round_0", plan.episodes, plan.seed, None, plan.minutes)]
+    for number in range(1, plan.rounds + 1):
+        last = rounds[-1]
+        rounds.append(Round(Path(plan.data) / f"turns_{number}", Path(plan.out) / f"round_{number}", plan.round_episodes,
+                            last.seed + last.episodes, last.out / f"{NAME}.onnx", plan.round_minutes))  # fmt: skip
+    return rounds
+
+
+def demonstrations_command(plan: TeacherPlan, round_: Round) -> list[str]:
+    """The arguments of `humanoid generate` that make a round's demonstrations."""
     factories = [str(find_factory_file(name)) for name in plan.factories]
-    return ["--factory", *factories, "--episodes", str(plan.episodes), "--out", plan.data, "--seed", str(plan.seed), "--workers",
-            str(plan.workers), "--no-images", "--layouts", "--noise", f"{plan.noise:g}"]  # fmt: skip
+    learner = ["--learner", str(round_.learner)] if round_.learner is not None else []
+    return ["--factory", *factories, "--episodes", str(round_.episodes), "--out", str(round_.data), "--seed", str(round_.seed), "--workers",
+            str(plan.workers), "--no-images", "--layouts", "--noise", f"{plan.noise:g}", *learner]  # fmt: skip
 
 
 def _read(path: Path) -> dict:

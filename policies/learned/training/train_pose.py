@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,50 +27,59 @@ from policies.learned.observation_space import state_names
 from policies.learned.pose_policy import NAME
 from policies.learned.pose_space import STEP_S
 from policies.learned.training.pose_network import PoseNetForExport
-from policies.learned.training.pose_task import PoseTask, read_frames
+from policies.learned.training.pose_task import PoseFrames, PoseTask, read_frames
+from policies.subtasks import SUBTASKS
 
 CHECK_EVERY = 20  # one demonstration in so many is not trained on, for the curves
 FEWEST = 20  # demonstrations
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 256, 1e-3, 0.01
 
 
-def train_pose_policy(data: Path, out: Path, *, minutes: float, seed: int = 1, device: str = "auto",
+def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: int = 1, device: str = "auto", begin_with: Path | None = None,
                       on_progress: Callable[[Any, dict], None] = lambda progress, figures: None) -> Path:  # fmt: skip
     """Trains, exports and describes the network; returns the ONNX file's path.
 
     Args:
-        data: folder of demonstrations, from `humanoid generate`.
+        data: folders of demonstrations, from `humanoid generate`.
         out: folder of the checkpoint, the curves and, at the end, the network.
         minutes: of training in all; a run that was stopped goes on.
         seed: of weights and samples.
         device: `auto`, `cpu` or `cuda`.
+        begin_with: checkpoint of an earlier run, on less data.
         on_progress: called now and then with the progress and the latest figures.
 
     Raises:
         DataSetError: the demonstrations are broken, too few, or of another rate.
         PerceptionError: the checkpoint or the device is unfit.
     """
-    demonstrations = Demonstrations(data)
-    if len(demonstrations) < FEWEST:
-        raise DataSetError(f"{data} holds {len(demonstrations)} demonstrations; {FEWEST} are needed: `humanoid generate --episodes` more.")
-    if abs(demonstrations.fps * STEP_S - 1.0) > 1e-6:
-        raise DataSetError(f"{data} has {demonstrations.fps} frames per second; {1 / STEP_S:g} are needed: `humanoid generate --fps {1 / STEP_S:g}`.")
+    sets = [Demonstrations(folder) for folder in data]
+    count = sum(len(demonstrations) for demonstrations in sets)
+    if count < FEWEST:
+        raise DataSetError(f"{' and '.join(map(str, data))}: {count} demonstrations; {FEWEST} are needed: `humanoid generate --episodes` more.")
+    for demonstrations in sets:
+        if abs(demonstrations.fps * STEP_S - 1.0) > 1e-6:
+            raise DataSetError(f"{demonstrations.folder} has {demonstrations.fps} frames per second; {1 / STEP_S:g} are needed: "
+                               f"`humanoid generate --fps {1 / STEP_S:g}`.")  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
-    frames = read_frames(demonstrations)
+    frames = PoseFrames.joined([read_frames(demonstrations) for demonstrations in sets])
     kept = frames.episode % CHECK_EVERY == 0
     training, checking = frames.part(np.flatnonzero(~kept)), frames.part(np.flatnonzero(kept))
     options = TrainingOptions(minutes=minutes, batch=BATCH, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY,
                               device=choose_device(device), seed=seed)  # fmt: skip
     run = Run(NAME, PoseTask, training, checking, out, options)
-    run.resume()
+    if not run.resume() and begin_with is not None:
+        run.go_on_from(begin_with)
     run.train(on_progress)
     network = PoseNetForExport(run.averaged_network())
     example = torch.randn(2, network.network.enter.in_features, generator=torch.Generator().manual_seed(0))
-    digest = hashlib.sha256((file_hash(data / INFO) + json.dumps([row["episode"] for row in demonstrations.episodes])).encode()).hexdigest()
+    digest = hashlib.sha256("".join(
+        file_hash(demonstrations.folder / INFO) + json.dumps([row["episode"] for row in demonstrations.episodes]) for demonstrations in sets
+    ).encode()).hexdigest()  # fmt: skip
     return export_network(NAME, network, example, out, input_name="inputs", output_names=("chunk", "subtask", "done"), card={
-        "actions": list(ACTION_NAMES), "state": list(state_names(RobotModel.load())), "subtasks": list(frames.subtasks), "parameters": sum(p.numel() for p in network.parameters()),
-        "data_hash": digest, "demonstrations": len(demonstrations), "frames": len(training), "tasks": list(demonstrations.tasks),
-        "command": f"humanoid train teacher --data {data.name} --out {out.name} --minutes {minutes:g} --seed {seed}",
+        "actions": list(ACTION_NAMES), "state": list(state_names(RobotModel.load())), "subtasks": list(SUBTASKS), "parameters": sum(p.numel() for p in network.parameters()),
+        "data_hash": digest, "demonstrations": count, "frames": len(training),
+        "tasks": sorted({task for demonstrations in sets for task in demonstrations.tasks}),
+        "command": "humanoid train teacher",
         "options": asdict(options), "steps": run.progress.steps, "torch": torch.__version__.split("+")[0],
         "not_trained_on": {k: v for k, v in run.progress.curve[-1].items() if k.startswith("check_")},
     })  # fmt: skip

@@ -18,7 +18,8 @@ from policies.learned.pose_policy import PosePolicy  # noqa: E402
 from policies.learned.pose_space import STEPS  # noqa: E402
 from policies.learned.training import train_pose  # noqa: E402
 from policies.learned.training.pose_task import read_frames  # noqa: E402
-from policies.learned.training.teacher import demonstrations_command, load_teacher_plan  # noqa: E402
+from policies.learned.training.teacher import demonstrations_command, load_teacher_plan, rounds_of  # noqa: E402
+from policies.subtasks import SUBTASKS  # noqa: E402
 from policies.runtime import run_episode  # noqa: E402
 
 
@@ -43,7 +44,10 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_
     path.write_text("minutes: 2\nworkers: 3\n")
     plan = load_teacher_plan(path, workers=1, data=None)
     assert (plan.minutes, plan.workers, plan.data) == (2.0, 1, load_teacher_plan().data)
-    assert "--layouts" in demonstrations_command(plan)
+    first, second, third = rounds_of(plan)
+    assert "--layouts" in demonstrations_command(plan, first) and "--learner" not in demonstrations_command(plan, first)
+    assert demonstrations_command(plan, third)[-2:] == ["--learner", str(second.out / "pose_policy.onnx")]
+    assert first.seed + first.episodes == second.seed and second.seed + second.episodes == third.seed  # never the same floor twice
 
 
 @pytest.fixture(scope="module")
@@ -60,21 +64,21 @@ def test_frames_hold_what_follows_and_what_was_before(demonstrations):
     frames = read_frames(Demonstrations(demonstrations))
     assert frames.chunk.shape[1] == STEPS and np.isfinite(frames.chunk).all()
     first = np.flatnonzero(np.diff(frames.episode, prepend=-1))
-    assert (frames.before[first] == 0).all() and (frames.elapsed_s[first] == 0.0).all()
-    inside = np.setdiff1d(np.arange(len(frames)), first)
-    assert (frames.before[inside] == frames.subtask[inside - 1]).all()
+    assert (frames.turn_s[first] == 0.0).all() and (frames.since_s[first] == 0.0).all()
+    changes = np.flatnonzero(np.diff(frames.subtask, prepend=-1))
+    assert (np.flatnonzero(frames.since_s == 0.0) == np.union1d(first, changes)).all()
     assert frames.valid[:, 0].all() and frames.done.sum() == 2 * 3
-    assert frames.subtasks[0] == "begin" and {"reach", "grip", "carry"} <= set(frames.subtasks)
+    assert {"reach", "grip", "carry"} <= {SUBTASKS[number] for number in frames.subtask}
 
 
 def test_a_network_is_trained_goes_on_is_exported_and_drives(demonstrations, tmp_path, monkeypatch):
-    with pytest.raises(DataSetError, match="holds 2 demonstrations; 20 are needed"):
-        train_pose.train_pose_policy(demonstrations, tmp_path, minutes=0.02)
+    with pytest.raises(DataSetError, match="2 demonstrations; 20 are needed"):
+        train_pose.train_pose_policy([demonstrations], tmp_path, minutes=0.02)
     monkeypatch.setattr(train_pose, "FEWEST", 2)
-    path = train_pose.train_pose_policy(demonstrations, tmp_path, minutes=0.02, device="cpu")
+    path = train_pose.train_pose_policy([demonstrations], tmp_path, minutes=0.02, device="cpu")
     steps = json.loads(path.with_suffix(".json").read_text())["steps"]
     trained_s = json.loads((tmp_path / "pose_policy_curve.json").read_text())[-1]["trained_s"]
-    train_pose.train_pose_policy(demonstrations, tmp_path, minutes=trained_s / 60 + 0.02, device="cpu")
+    train_pose.train_pose_policy([demonstrations], tmp_path, minutes=trained_s / 60 + 0.02, device="cpu")
     card = json.loads(path.with_suffix(".json").read_text())
     assert card["steps"] > steps and card["demonstrations"] == 2 and len(card["data_hash"]) == 64
     model, ticks = RobotModel.load(), []

@@ -9,7 +9,7 @@ from humanoid_control.mission.placement import initial_placements, ordered_place
 from humanoid_control.transforms import inverse, planar, to_pose
 from humanoid_control.types import BaseEstimate
 from perception.poses import ObjectPose, PoseSet, surface_name
-from policies.learned.way_sense import AHEAD, STAND_OFF, WAY_NAMES, WaySense
+from policies.learned.way_sense import STAND_OFF, WAY_NAMES, WaySense
 
 FACTORY = """
 version: 1
@@ -72,10 +72,20 @@ def test_who_follows_the_points_gets_there_and_touches_nothing(factory):
     assert left[0] > 5.0 and left[-1] < 0.06 and np.all(np.diff(left) < 0.05)
 
 
-def test_the_point_is_ahead_in_the_robots_own_axes(factory):
+def test_the_next_corner_is_told_in_the_robots_own_axes(factory):
     numbers = dict(zip(WAY_NAMES, sense(factory).way(*seen(factory, ODOM_FROM_MAP, np.array([-2.5, 1.2, np.pi])))))
-    assert np.hypot(numbers["way_to_source.x"], numbers["way_to_source.y"]) == pytest.approx(AHEAD, abs=0.05)
+    assert np.hypot(numbers["way_to_source.x"], numbers["way_to_source.y"]) > 0.5
     assert numbers["way_to_source.x"] < 0.0 < numbers["way_to_goal.left"]  # the tote is behind its back
+
+
+def test_a_corner_that_is_reached_is_followed_by_the_next_and_who_leaves_the_way_is_given_another(factory):
+    way, pose = sense(factory), np.array([-2.5, 0.0, 0.0])
+    first = way.way(*seen(factory, ODOM_FROM_MAP, pose))
+    at_corner = np.array([*(pose[:2] + first[:2]), 0.0])
+    second = way.way(*seen(factory, ODOM_FROM_MAP, at_corner))
+    assert np.hypot(*second[:2]) > 0.3 and second[2] == pytest.approx(first[2] - np.hypot(*first[:2]), abs=0.05)
+    aside = way.way(*seen(factory, ODOM_FROM_MAP, at_corner + [-0.5, 0.6, 0.0]))
+    assert aside[2] > second[2]
 
 
 def test_numbers_do_not_depend_on_where_odometry_began(factory):
