@@ -22,13 +22,15 @@ def text(name):
 
 def generate_launch_description():
     return LaunchDescription([
-        DeclareLaunchArgument("policy", default_value="scripted", description="who decides", choices=["scripted"]),
+        DeclareLaunchArgument("policy", default_value="scripted", description="who decides: hand-written skills, or a network with them to fall back on",
+                              choices=["scripted", "learned"]),
+        DeclareLaunchArgument("checkpoint", default_value="", description="the network's file; empty: the one that ships, once one does"),
         # Declares the other arguments: factory, seed, rate_factor, poses, calibration, cameras, video, viewer.
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "sim.launch.py"]))),
         Node(package="humanoid_control", executable="policy_node", output="screen",
              parameters=[parameters_of("policy_node"), {
-                 "policy": text("policy"), "factory": text("factory"), "robot": "mujoco"}]),
+                 "policy": text("policy"), "checkpoint": text("checkpoint"), "factory": text("factory"), "robot": "mujoco"}]),
         Node(package="humanoid_control", executable="mission_node", output="screen",
              parameters=[parameters_of("mission_node"), {"factory": text("factory")}]),
     ])

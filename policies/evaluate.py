@@ -267,6 +267,9 @@ def _print(report: dict) -> None:
         row("orders done", f"{report['orders_done']} of {report['orders']}")
         row("falls, drops, retries", f"{report['falls']}, {report['drops']}, {report['retries']}")
         row("time per order", _pair(report["cycle_time_s"], "s", 1.0, 1))
+        if report["tiers"]:
+            shares = ", ".join(f"{name} {share:.1%}" for name, share in report["tiers"]["share_of_time"].items())
+            row("who drove", f"{shares}; changed {report['tiers']['switches']} times")
         row("drift of the estimate", _pair(report["drift_per_metre"], "mm per metre walked", 1000.0, 1))
         row("simulated", f"{report['simulated_s']:.0f} s, {report['real_time_factor']} times real time in each process")
     row("wall clock", f"{report['wall_s']:.0f} s with {report['workers']} process{'es' if report['workers'] > 1 else ''}")

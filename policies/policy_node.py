@@ -11,6 +11,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from humanoid_interfaces import msg
@@ -46,6 +47,7 @@ class PolicyParameters:
     """See config/policy_node.yaml."""
 
     policy: str = parameter("scripted", "who decides", choices=tuple(POLICIES))
+    checkpoint: str = parameter("", "file of a learned policy's network; empty: the one that ships, once one does")
     factory: str = parameter("line_side", DESCRIPTION)
     robot: str = parameter("mujoco", "the robot it acts for")
     stale_s: float = parameter(0.5, "age of poses, estimate or status at which the policy is not asked any more",
@@ -68,7 +70,8 @@ class PolicyNode(ManagedNode):
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
         warm_up()  # quick where kernels were compiled at set-up; elsewhere the robot must not wait for the compiler
-        self._policy = make_policy(self.parameters.policy, RobotModel.load())
+        checkpoint = Path(self.parameters.checkpoint) if self.parameters.checkpoint else None
+        self._policy = make_policy(self.parameters.policy, RobotModel.load(), checkpoint=checkpoint)
         unknown = self._policy.needs - {"poses"}
         if unknown:
             raise ConfigurationError(f"{NAME}: policy {self._policy.name} needs {', '.join(sorted(unknown))}, which no topic has")
@@ -179,14 +182,16 @@ class PolicyNode(ManagedNode):
         try:
             state = conversions.robot_state_from_message(deserialize_message(data, msg.RobotState))
             observation = Observation(stamp, state, self._estimate, self._control, self._poses_now())
-            self._output = self._policy.act(observation)
+            before, self._output = self._output, self._policy.act(observation)
+            if before is not None and before.tier != self._output.tier:
+                self.get_logger().warning(f"{self._output.tier} takes over from {before.tier} in {before.subtask}: {self._output.problem}")
             target = self._output.targets[0]
             self._targets.publish(conversions.whole_body_target_to_message(target))
         except HumanoidControlError as error:
             self._give_up(str(error))
             return
         self._act_ms.append(1e3 * (time.perf_counter() - began))
-        self._held = _still(target)
+        self._held = target.still(target.stamp_s)
         self._problem = self._output.problem
         self.health.set(OK, f"{self._policy.name}: {self._output.subtask}", kind="acting")
         if self._output.outcome in (DONE, FAILED):
@@ -237,7 +242,7 @@ class PolicyNode(ManagedNode):
     def _hold(self) -> None:
         """Stays as last wanted, from the next state on."""
         if self._held is not None:
-            self._held = _still(self._held)
+            self._held = self._held.still(self._held.stamp_s)
 
     def _give_up(self, problem: str) -> None:
         """Ends the order; control holds, or follows what is held."""
@@ -255,7 +260,12 @@ class PolicyNode(ManagedNode):
             sub_task=output.subtask if output else "", reason=output.reason if output else "",
             next_sub_task=output.next_subtask if output else "", problem=self._problem,
             progress=float(output.progress) if output else 0.0, outcome=self._outcome,
-            uncertainty=float(output.uncertainty) if output else float("nan"), tier=msg.PolicyStatus.TIER_SCRIPTED))  # fmt: skip
+            uncertainty=float(output.uncertainty) if output else float("nan"), tier=self._tier()))  # fmt: skip
+
+    def _tier(self) -> int:
+        """Who is in charge, as the message tells it."""
+        name = (self._output.tier if self._output is not None else "") or self._policy.name
+        return {"scripted": msg.PolicyStatus.TIER_SCRIPTED, "person": msg.PolicyStatus.TIER_OPERATOR}.get(name, msg.PolicyStatus.TIER_LEARNED)
 
 
 def carried_along(poses: PoseSet, now_from_then: np.ndarray) -> PoseSet:
@@ -274,10 +284,6 @@ def carried_along(poses: PoseSet, now_from_then: np.ndarray) -> PoseSet:
 
 def _odom_from_base(estimate: BaseEstimate) -> np.ndarray:
     return from_pose(np.concatenate([estimate.position, estimate.orientation]))
-
-
-def _still(target: WholeBodyTarget) -> WholeBodyTarget:
-    return replace(target, base_velocity=np.zeros(3), hand_velocities=np.zeros((2, 6)))
 
 
 def main() -> int:

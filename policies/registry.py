@@ -21,8 +21,34 @@ def _teacher(model: RobotModel, checkpoint: Path | None) -> Policy:
     return PosePolicy(model, checkpoint)
 
 
-POLICIES: dict[str, Callable[[RobotModel, Path | None], Policy]] = {"scripted": _scripted, "teacher": _teacher}
-LEARNED = frozenset({"teacher"})
+def _learned(model: RobotModel, checkpoint: Path | None) -> Policy:
+    from policies.escalation.escalating import Escalating, Tier
+    from policies.escalation.person import NoOperator, Person
+    from policies.learned.pose_policy import PosePolicy
+
+    small = PosePolicy(model, checkpoint)
+    return Escalating([
+        Tier("small", small, small.limit), Tier("scripted", CarryOutOrder(model)),
+        Tier("person", Person(NoOperator()), gives_back=False),
+    ])  # fmt: skip
+
+
+POLICIES: dict[str, Callable[[RobotModel, Path | None], Policy]] = {"scripted": _scripted, "teacher": _teacher, "learned": _learned}
+LEARNED = frozenset({"teacher", "learned"})
+
+
+def checkpoint_of(name: str, checkpoint: Path | None) -> Path | None:
+    """The network's file of a learned policy: the one that is asked for, or the one that ships; None if it has none.
+
+    Args:
+        name: of a policy.
+        checkpoint: what is asked for.
+    """
+    if checkpoint is not None or name not in LEARNED:
+        return checkpoint
+    from policies.learned.pose_policy import DEFAULT
+
+    return DEFAULT
 
 
 def check_policy(name: str, checkpoint: Path | None) -> None:

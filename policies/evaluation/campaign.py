@@ -15,7 +15,7 @@ from perception.poses import RUNGS
 from policies.evaluation.episode_record import record_episode
 from policies.evaluation.workers import run_jobs
 from policies.policy import Policy
-from policies.registry import check_policy, make_policy
+from policies.registry import check_policy, checkpoint_of, make_policy
 
 PACKAGES = ("humanoid_control", "perception", "policies")
 VIDEO_ALL, VIDEO_FAILURES = "all", "failures"
@@ -58,12 +58,13 @@ class Campaign:
 
     def fingerprint(self) -> dict:
         """What must agree for two episodes of one seed to be the same."""
+        checkpoint = checkpoint_of(self.policy, Path(self.checkpoint) if self.checkpoint else None)
         return {
             "factory_sha256": file_hash(Path(self.factory)),
             "policy": self.policy,
             "poses": self.poses,
             "layouts": self.layouts,
-            "checkpoint_sha256": file_hash(Path(self.checkpoint)) if self.checkpoint else None,
+            "checkpoint_sha256": file_hash(checkpoint) if checkpoint is not None else None,
             "model_sha256": file_hash(default_urdf_path()),
             "code_sha256": code_hash(),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from humanoid_control.errors import HumanoidControlError
 from humanoid_control.mission.factory import Factory
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.simulation.simulated_factory import SimulatedFactory
+from policies.escalation.escalating import UNSURE_S
 from policies.policy import Policy, PolicyOutput
 from policies.runtime import run_episode
 
@@ -29,12 +31,21 @@ class OrderTimeline:
         durations_s: s in each sub-task, in the order in which they came up.
         retries: how often the policy went back in its own plan, as its progress shows.
         subtask, problem: the last it named.
+        tiers_s: s that each tier drove, of a policy that has several.
+        switches: when that changed, from whom to whom, and why.
+        unsure: the most that its uncertainty was above for `UNSURE_S` on end.
     """
 
     durations_s: dict[str, float] = field(default_factory=dict)
     retries: int = 0
     subtask: str = ""
     problem: str = ""
+    tiers_s: dict[str, float] = field(default_factory=dict)
+    switches: list[dict] = field(default_factory=list)
+    unsure: float = 0.0
+    _tier: str = ""
+    _time_s: float = 0.0
+    _recent: deque = field(default_factory=deque)
     _progress: float = 0.0
     _goes_back: bool = False
 
@@ -42,6 +53,17 @@ class OrderTimeline:
         """Adds one control tick."""
         self.durations_s[output.subtask] = self.durations_s.get(output.subtask, 0.0) + period_s
         self.subtask, self.problem = output.subtask, output.problem or self.problem
+        if output.tier:
+            self.tiers_s[output.tier] = self.tiers_s.get(output.tier, 0.0) + period_s
+            if self._tier and output.tier != self._tier:
+                self.switches.append({"time_s": round(self._time_s, 3), "from": self._tier, "to": output.tier, "subtask": output.subtask,
+                                      "reason": output.problem})  # fmt: skip
+            self._tier = output.tier
+        self._time_s += period_s
+        self._recent.append(output.uncertainty)
+        if len(self._recent) > round(UNSURE_S / period_s):
+            self._recent.popleft()
+            self.unsure = max(self.unsure, min(self._recent))
         if output.progress < self._progress:
             self.retries += not self._goes_back
             self._goes_back = True
@@ -147,7 +169,8 @@ def _order_row(factory: Factory, index: int, verdict, timelines: list[OrderTimel
     durations = {name: round(seconds, 3) for name, seconds in timeline.durations_s.items()}
     row = {"order": index, "tote": factory.orders[index].tote, "done": True, "reason": "", "detail": "",
            "time_s": round(sum(durations.values()), 3), "subtask": timeline.subtask, "problem": timeline.problem,
-           "retries": timeline.retries, "durations_s": durations}  # fmt: skip
+           "retries": timeline.retries, "durations_s": durations, "unsure": round(timeline.unsure, 4),
+           "tiers_s": {name: round(seconds, 3) for name, seconds in timeline.tiers_s.items()}, "switches": timeline.switches}  # fmt: skip
     if verdict is not None:
         row |= {"done": verdict.done, "reason": verdict.reason, "detail": verdict.detail, "time_s": round(verdict.time_s, 6)}
     return row

@@ -89,6 +89,7 @@ def summarise(records: Sequence[dict]) -> dict:
         "drops": sum(f["reason"] == "dropped" for f in failures),
         "retries": sum(order["retries"] for _, order in orders),
         "cycle_time_s": percentiles([order["time_s"] for order in done]),
+        "tiers": _tiers([order for _, order in orders]),
         "subtask_s": {name: percentiles(values) for name, values in _durations(done).items()},
         "walked_m": round(sum(r["walked_m"] for r in records), 3),
         "drift_m": percentiles([r["drift_m"] for r in walks], 4),
@@ -97,6 +98,17 @@ def summarise(records: Sequence[dict]) -> dict:
         "real_time_factor": round(simulated / wall, 3) if wall else None,
         "failures": failures,
     }
+
+
+def _tiers(orders: Sequence[dict]) -> dict:
+    """Shares of time that each tier drove, and how often another took over, of a policy that has several."""
+    driven: dict[str, float] = {}
+    for order in orders:
+        for name, seconds in order["tiers_s"].items():
+            driven[name] = driven.get(name, 0.0) + seconds
+    total = sum(driven.values())
+    switches = sum(len(order["switches"]) for order in orders)
+    return {"share_of_time": {name: round(seconds / total, 4) for name, seconds in driven.items()}, "switches": switches} if total else {}
 
 
 def _durations(orders: Sequence[dict]) -> dict[str, list[float]]:

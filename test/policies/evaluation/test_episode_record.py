@@ -29,6 +29,22 @@ def test_going_back_in_the_plan_is_a_retry_however_many_steps_back_it_goes():
     assert told(timeline, ("let_go", 0.2), ("walk", 0.05)).retries == 2
 
 
+def test_who_drove_for_how_long_is_told_and_why_that_changed():
+    timeline = OrderTimeline()
+    for k in range(200):
+        tier = "small" if k < 150 else "scripted"
+        timeline.note(PolicyOutput((), 0.02, "reach", tier=tier, problem="unsure" if tier == "scripted" else ""), 0.02)
+    assert timeline.tiers_s == pytest.approx({"small": 3.0, "scripted": 1.0})
+    assert timeline.switches == [{"time_s": 3.0, "from": "small", "to": "scripted", "subtask": "reach", "reason": "unsure"}]
+
+
+def test_how_unsure_it_was_is_what_it_was_above_for_a_while():
+    timeline = OrderTimeline()
+    for uncertainty in [0.1] * 50 + [0.9] * 5 + [0.2] * 50 + [0.4] * 30 + [0.1] * 20:
+        timeline.note(PolicyOutput((), 0.02, "reach", uncertainty=uncertainty), 0.02)
+    assert timeline.unsure == 0.4  # not the one odd look of 0.1 s
+
+
 class Failing:
     """A policy that raises or gives up after some calls."""
 

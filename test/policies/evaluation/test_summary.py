@@ -11,7 +11,8 @@ from policies.evaluation.summary import paired_difference, percentiles, summaris
 
 def order(index=0, *, done=True, reason="", time_s=30.0, retries=0):
     return {"order": index, "tote": "t1", "done": done, "reason": reason, "detail": reason and f"because of {reason}",
-            "time_s": time_s, "subtask": "carry", "problem": "", "retries": retries, "durations_s": {"carry": time_s}}  # fmt: skip
+            "time_s": time_s, "subtask": "carry", "problem": "", "retries": retries, "durations_s": {"carry": time_s},
+            "tiers_s": {}, "switches": []}  # fmt: skip
 
 
 def record(seed, *orders, drift=0.01, walked=5.0, simulated=60.0, wall=10.0, ordered=None):
@@ -90,3 +91,9 @@ def test_a_paired_interval_holds_the_truth_as_often_as_it_says():
         low, high = paired_difference(*outcomes(both=both, first=first, second=second, neither=neither))["interval_95"]
         held += low <= -0.06 <= high
     assert 0.93 <= held / 600 <= 0.985
+
+
+def test_who_drove_is_told_of_policies_with_several_tiers():
+    rows = [order() | {"tiers_s": {"small": 18.0, "scripted": 2.0}, "switches": [{}, {}]}, order() | {"tiers_s": {"small": 20.0}, "switches": []}]
+    assert summarise([record(0, *rows)])["tiers"] == {"share_of_time": {"small": 0.95, "scripted": 0.05}, "switches": 2}
+    assert summarise([record(0, order())])["tiers"] == {}
