@@ -107,8 +107,8 @@ def _plan(args: argparse.Namespace) -> Plan:
     return Plan(
         factories=tuple(FactoryText.read(path) for path in args.factory), fps=args.fps, cameras=cameras, width=int(width),
         height=int(height), noise=args.noise, layouts=args.layouts, learner="teacher" if args.learner else "",
-        checkpoint=str(args.learner or ""), checkpoint_sha256=file_hash(args.learner) if args.learner else "", keep_failures=args.keep_failures, versions=json.dumps(versions()),
-        code_sha256=code_hash(),
+        checkpoint=str(args.learner or ""), checkpoint_sha256=file_hash(args.learner) if args.learner else "",
+        keep_failures=args.keep_failures, versions=json.dumps(versions()), code_sha256=code_hash(),
     )  # fmt: skip
 
 

@@ -17,11 +17,11 @@ from humanoid_control.mission.load_carriers import LOAD_CARRIERS
 from humanoid_control.mission.placement import Placement, initial_placements, ordered_placement
 from humanoid_control.mission.reach import free_height, leg_distance, working_height
 from humanoid_control.robot_model import RobotModel
-from humanoid_control.transforms import from_pose, inverse, planar, wrapped, yaw_of
+from humanoid_control.transforms import from_pose, inverse, planar, yaw_of
 from humanoid_control.types import SIDES, BaseEstimate, ControlStatus, RobotState
 from perception.poses import PoseSet, surface_name
 from policies.learned.rotations import AXES, to_columns
-from policies.scripted.grips import LimbKinematics
+from policies.scripted.grips import LimbKinematics, tote_facing
 
 _XYZ = ("x", "y", "z")
 _PLACE = (*_XYZ, "cos_yaw", "sin_yaw")
@@ -225,11 +225,8 @@ class OrderSense:
         below = poses.totes.get(self._goal.on) if self._goal.on is not None else None
         if below is None:
             return surface @ self._goal.surface_from_tote
-        pose = footprint @ below.base_from_object
-        yaw = yaw_of(pose)
-        if abs(wrapped(yaw - yaw_of(surface))) > 0.5 * math.pi:  # of its two equal poses the one that faces as the surface does
-            yaw += math.pi
-        return planar(*pose[:2, 3], yaw, pose[2, 3] + self._goal.stacked)
+        pose = tote_facing(footprint @ below.base_from_object, yaw_of(surface))
+        return planar(*pose[:2, 3], yaw_of(pose), pose[2, 3] + self._goal.stacked)
 
     @staticmethod
     def _upright(footprint: np.ndarray, poses: PoseSet, place: _Place) -> np.ndarray:

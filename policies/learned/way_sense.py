@@ -11,11 +11,11 @@ import numpy as np
 from humanoid_control.mission.factory import Factory
 from humanoid_control.mission.path_planning import FloorMap
 from humanoid_control.mission.placement import Placement
-from humanoid_control.transforms import inverse, planar, yaw_of
+from humanoid_control.transforms import inverse, planar
 from humanoid_control.types import BaseEstimate
-from perception.poses import PoseSet, surface_name
+from perception.poses import PoseSet
 from policies.learned.observation_space import footprint_from_base
-from policies.scripted.navigation import CORNER_RADIUS
+from policies.scripted.navigation import CORNER_RADIUS, frame_from_map
 
 OFF_WAY = 0.35  # m from the way, beyond which another is planned
 STAND_OFF = 0.67  # m before the middle of a tote, where ways end: what is left to go is straight
@@ -82,17 +82,9 @@ def footprint_from_map(factory: Factory, poses: PoseSet, estimate: BaseEstimate)
         poses: with one or more of its surfaces.
         estimate: of the base's height and tilt.
     """
-    footprint, best = footprint_from_base(estimate), (np.inf, np.eye(4))
-    for station in factory.stations:
-        for shelf in range(len(station.surfaces)):
-            seen = poses.surfaces.get(surface_name(station.name, shelf))
-            if seen is None:
-                continue
-            at = footprint @ seen.base_from_object
-            distance = float(np.hypot(*at[:2, 3]))
-            if distance < best[0]:
-                best = distance, planar(*at[:2, 3], yaw_of(at)) @ inverse(station.map_from_station)
-    return best[1]
+    footprint = footprint_from_base(estimate)
+    surfaces = {name: footprint @ seen.base_from_object for name, seen in poses.surfaces.items()}
+    return frame_from_map(factory, surfaces, np.zeros(2))
 
 
 def _distance(begin: np.ndarray, end: np.ndarray, here: np.ndarray) -> float:

@@ -29,7 +29,7 @@ from perception.poses import surface_name
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import (
     BACKWARD, CARRY_DISTANCE, CARRY_GRIP_HEIGHT, GRIP_OPENING, LIP_OPENING, OUTWARD, READY, SOLES_AHEAD,
-    BodyPosture, hand_at_near_lip, hand_in_tote, tote_from_hands,
+    BodyPosture, hand_at_near_lip, hand_in_tote, tote_facing, tote_from_hands,
 )  # fmt: skip
 from policies.scripted.motions import OPEN, STANCE_TOLERANCE, STANDOFF, Motions, OrderFailedError, Script
 from policies.scripted.navigation import CARRYING, EMPTY_HANDED, STEPPING_UP, velocity_to
@@ -185,13 +185,13 @@ class CarryOutOrder(Motions):
     def _take(self, stage: str = FETCH) -> Generator[WholeBodyTarget, None, bool]:
         """Fetches the tote off its surface, by the lips of its short sides; from a stage of `TAKING` on."""
         first = TAKING.index(stage)
-        if first <= TAKING.index(FETCH):
+        if stage == FETCH:
             self._say("approach", f"{self._order.tote} is on {self._source_station.name}", "reach", 0.05)
             yield from self._walk_way(self._standoff(self._grip_stance()), EMPTY_HANDED)
-            self._say("ready", "the station is ahead", "reach", 0.1)
-            yield from self._raise_hands()
         if first <= TAKING.index(STEP_UP):
             self._say("ready", "the station is ahead", "reach", 0.1)
+            if stage == FETCH:
+                yield from self._raise_hands()
             yield from self._step_up(self._grip_stance, STEPPING_UP)
             yield from self._until_sure()
         if first <= TAKING.index(REACH):
@@ -406,10 +406,7 @@ class CarryOutOrder(Motions):
 
     def _tote_facing(self, station_yaw: float) -> np.ndarray:
         """(4, 4) odom_from_tote, of its two equal orientations the one that faces as the station does."""
-        tote = self._odom_from_tote
-        if abs(wrapped(yaw_of(tote) - station_yaw)) > math.pi / 2:
-            tote = tote @ planar(0.0, 0.0, math.pi)
-        return tote
+        return tote_facing(self._odom_from_tote, station_yaw)
 
     def _source_tote(self) -> np.ndarray:
         return self._tote_facing(yaw_of(self._surface(self._source_station.name, self._source_shelf)))
@@ -419,9 +416,7 @@ class CarryOutOrder(Motions):
         place = self._place
         surface = self._surface(place.station, place.shelf)
         if place.on is not None:
-            below = self._odom_from_totes[place.on]
-            if abs(wrapped(yaw_of(below) - yaw_of(surface))) > math.pi / 2:
-                below = below @ planar(0.0, 0.0, math.pi)
+            below = tote_facing(self._odom_from_totes[place.on], yaw_of(surface))
             height = below[2, 3] + self._factory.tote(place.on).carrier.stacking_height
             return planar(below[0, 3], below[1, 3], yaw_of(below), height)
         x, y, yaw = place.pose

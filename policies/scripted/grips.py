@@ -11,7 +11,7 @@ import pinocchio as pin
 from humanoid_control.inverse_kinematics import IkOptions, IkTargets, IkTasks, InverseKinematics
 from humanoid_control.mission.load_carriers import LONG_LIP_DEPTH, WALL_THICKNESS, LoadCarrier
 from humanoid_control.robot_model import RobotModel
-from humanoid_control.transforms import inverse, rotation_x, rotation_y, rotation_z, to_pose, transform
+from humanoid_control.transforms import inverse, planar, rotation_x, rotation_y, rotation_z, to_pose, transform, wrapped, yaw_of
 from humanoid_control.whole_body_control.controller import standing_posture
 
 # The hand comes diagonally from outside, fingers one above and one below the lip: the weight rests on the lower finger
@@ -143,6 +143,16 @@ class LimbKinematics:
         self._configuration[7:] = joint_positions
         pin.forwardKinematics(self._model, self._data, self._configuration)
         return tuple(pin.updateFramePlacement(self._model, self._data, f).homogeneous.copy() for f in frames)
+
+
+def tote_facing(pose: np.ndarray, yaw: float) -> np.ndarray:
+    """(4, 4) of a tote's two equal poses the one that faces about so.
+
+    Args:
+        pose: (4, 4) of the tote, in any frame.
+        yaw: rad, in that frame.
+    """
+    return pose @ planar(0.0, 0.0, math.pi) if abs(wrapped(yaw_of(pose) - yaw)) > math.pi / 2 else pose
 
 
 def tote_from_hands(odom_from_tote: np.ndarray, odom_from_hands: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ from humanoid_control.whole_body_control.controller import standing_posture
 from perception.poses import surface_name
 from policies.policy import Observation
 from policies.scripted.grips import UPRIGHT, BodyPosture, LimbKinematics, PosturePlanner
-from policies.scripted.navigation import CARRYING, Tolerance, WalkingLimits, WayFollower, velocity_to
+from policies.scripted.navigation import CARRYING, Tolerance, WalkingLimits, WayFollower, frame_from_map, velocity_to
 
 OPEN = 0.09  # m between the pads
 GRIP_FORCE = 20.0  # N
@@ -96,17 +96,7 @@ class Motions:
 
     def _odom_from_map(self) -> np.ndarray:
         """(4, 4) from the surfaces seen: where the map lies in `odom`."""
-        nearest, best = None, math.inf
-        for station in self._factory.stations:
-            for shelf in range(len(station.surfaces)):
-                seen = self._odom_from_surface.get(surface_name(station.name, shelf))
-                if seen is None:
-                    continue
-                distance = float(np.linalg.norm(seen[:2, 3] - self._pose[:2]))
-                if distance < best:
-                    floor = planar(seen[0, 3], seen[1, 3], yaw_of(seen))
-                    nearest, best = floor @ inverse(station.map_from_station), distance
-        return nearest
+        return frame_from_map(self._factory, self._odom_from_surface, self._pose[:2])
 
     def _surface(self, station: str, shelf: int) -> np.ndarray:
         """(4, 4) odom_from_surface.

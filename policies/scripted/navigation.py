@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from humanoid_control.transforms import wrapped
+from humanoid_control.mission.factory import Factory
+from humanoid_control.transforms import inverse, planar, wrapped, yaw_of
+from perception.poses import surface_name
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,26 @@ class Tolerance:
 
     position: float
     yaw: float
+
+
+def frame_from_map(factory: Factory, surfaces: Mapping[str, np.ndarray], here: np.ndarray) -> np.ndarray | None:
+    """(4, 4) where the map of a factory's file lies, as the nearest of its surfaces that were seen tells; None where none was.
+
+    Args:
+        factory: as in its file.
+        surfaces: (4, 4) in some upright frame, by `surface_name`.
+        here: (2,) m, where the robot is in that frame.
+    """
+    nearest, best = None, math.inf
+    for station in factory.stations:
+        for shelf in range(len(station.surfaces)):
+            seen = surfaces.get(surface_name(station.name, shelf))
+            if seen is None:
+                continue
+            distance = float(np.linalg.norm(seen[:2, 3] - here))
+            if distance < best:
+                nearest, best = planar(*seen[:2, 3], yaw_of(seen)) @ inverse(station.map_from_station), distance
+    return nearest
 
 
 def velocity_to(pose: np.ndarray, goal: np.ndarray, limits: WalkingLimits) -> np.ndarray:
