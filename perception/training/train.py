@@ -66,7 +66,8 @@ class TrainingOptions:
         minutes: of training.
         batch: samples a step.
         learning_rate: the highest.
-        weight_decay: AdamW's.
+        weight_decay: of matrices.
+        muon: what the names of those layers begin with whose matrices Muon moves (Jordan et al. 2024), AdamW all else.
         device: `cpu` or `cuda`.
         seed: of weights and samples.
     """
@@ -75,6 +76,7 @@ class TrainingOptions:
     batch: int
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
+    muon: tuple[str, ...] = ()
     device: str = "cpu"
     seed: int = 1
 
@@ -305,10 +307,16 @@ class Run:
         self._task = task(training, options.device)
         self._checks = task(checking, options.device)
         self._average = [p.detach().clone() for p in self._task.network.parameters()]
-        decayed = [p for p in self._task.network.parameters() if p.ndim > 1]
-        plain = [p for p in self._task.network.parameters() if p.ndim <= 1]
-        self._optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": options.weight_decay},
-                                             {"params": plain, "weight_decay": 0.0}], lr=options.learning_rate)  # fmt: skip
+        named = list(self._task.network.named_parameters())
+        by_muon = {name for name, p in named if p.ndim == 2 and options.muon and name.startswith(options.muon)}
+        decayed = [p for name, p in named if p.ndim > 1 and name not in by_muon]
+        plain = [p for _, p in named if p.ndim <= 1]
+        self._optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW([
+            {"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0},
+        ], lr=options.learning_rate)]  # fmt: skip
+        if by_muon:
+            self._optimisers.append(torch.optim.Muon([p for name, p in named if name in by_muon], lr=options.learning_rate,
+                                                     weight_decay=options.weight_decay, adjust_lr_fn="match_rms_adamw"))  # fmt: skip
 
     @property
     def checkpoint(self) -> Path:
@@ -326,7 +334,8 @@ class Run:
         try:
             saved = torch.load(self.checkpoint, map_location=self.options.device, weights_only=True)
             self._task.network.load_state_dict(saved["network"])
-            self._optimiser.load_state_dict(saved["optimiser"])
+            for optimiser, state in zip(self._optimisers, saved["optimisers"], strict=True):
+                optimiser.load_state_dict(state)
             self._average = [value.to(self.options.device) for value in saved["average"]]
             self.progress = Progress(**saved["progress"])
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
@@ -360,7 +369,7 @@ class Run:
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all."""
         part = self.checkpoint.with_suffix(".part")
-        saved = {"network": self._task.network.state_dict(), "optimiser": self._optimiser.state_dict()}
+        saved = {"network": self._task.network.state_dict(), "optimisers": [each.state_dict() for each in self._optimisers]}
         torch.save(saved | {"average": self._average, "progress": asdict(self.progress)}, part)
         os.replace(part, self.checkpoint)
 
@@ -412,13 +421,16 @@ class Run:
     def _step(self, batch: dict[str, Tensor], done: float) -> dict[str, float]:
         rate = self.options.learning_rate * min(1.0, (self.progress.steps + 1) / WARM_UP_STEPS)
         rate *= 0.5 * (1 + math.cos(math.pi * min(done, 1.0))) + 1e-3
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
+        for optimiser in self._optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
         loss, figures = self._task.loss(batch)
-        self._optimiser.zero_grad(set_to_none=True)
+        for optimiser in self._optimisers:
+            optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self._task.network.parameters(), CLIP_NORM)
-        self._optimiser.step()
+        for optimiser in self._optimisers:
+            optimiser.step()
         decay = min(AVERAGE_DECAY, (1 + self.progress.steps) / (10 + self.progress.steps))
         with torch.no_grad():
             torch._foreach_lerp_(self._average, list(self._task.network.parameters()), 1 - decay)

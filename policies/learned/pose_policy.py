@@ -22,11 +22,11 @@ from policies.learned.action_space import ACTION_NAMES, encode_target
 from policies.learned.chunks import Chunk, ChunkPlayer
 from policies.learned.observation_space import BodySense, OrderSense, odom_from_footprint
 from policies.learned.pose_space import (
-    ACTIVE, MOVES, MOVING, REPLAN_S, SCALES, STEP_S, TURNS, VELOCITY, Memory, commanded_hands, decode_step, pose_inputs, tote_numbers,
+    ACTIVE, MOVES, MOVING, REPLAN_S, SCALES, STEP_S, TURNS, VELOCITY, Memory, decode_step, pose_inputs, reference_hands, tote_numbers,
 )  # fmt: skip
 from policies.learned.way_sense import WaySense
-from policies.subtasks import SUBTASKS
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
+from policies.subtasks import SUBTASKS
 
 NAME = "pose_policy"
 DEFAULT = Path(__file__).resolve().parent / "models" / f"{NAME}.onnx"
@@ -109,12 +109,9 @@ class PosePolicy:
             if not problem:
                 try:
                     self._told_way = self._way.way(observation.poses, observation.estimate)
-                except OrderError as error:
-                    self._outcome, self._detail = FAILED, str(error)
-            if not problem and self._outcome == RUNNING and now >= self._next_s:
-                self._next_s = now + REPLAN_S
-                try:
-                    self._think(observation, footprint)
+                    if now >= self._next_s:
+                        self._next_s = now + REPLAN_S
+                        self._think(observation, footprint)
                 except OrderError as error:
                     self._outcome, self._detail = FAILED, str(error)
         target = self._player.target(now, footprint) if self._outcome == RUNNING and not problem else None
@@ -159,8 +156,8 @@ class PosePolicy:
         self._goal = self._orders.goal(observation.poses, estimate, before=self._goal)
         tote = tote_numbers(footprint, self._odom_from_tote)
         wanted = self._last if self._last is not None else WholeBodyTarget(stamp_s=observation.stamp_s)
-        commanded = commanded_hands(encode_target(wanted, footprint), state)
-        inputs = pose_inputs(state, commanded, self._goal, self._told_way, tote, np.array(self._memory.subtask), np.array(self._memory.elapsed_s),
+        reference = reference_hands(encode_target(wanted, footprint), state)
+        inputs = pose_inputs(state, reference, self._goal, self._told_way, tote, np.array(self._memory.subtask), np.array(self._memory.elapsed_s),
                              subtasks=len(SUBTASKS))  # fmt: skip
         chunks, subtasks, done = self._session.run(None, {"inputs": inputs[None]})
         chunk, likely = chunks[0].mean(axis=0), subtasks[0].mean(axis=0)
@@ -174,7 +171,7 @@ class PosePolicy:
             self._outcome = DONE
             self.order_done()
         self._player.take(Chunk(now, STEP_S, chunk, lambda step, stamp_s: decode_step(
-            step, commanded, footprint, stamp_s=stamp_s, gripper_force=GRIPPER_FORCE)), now)  # fmt: skip
+            step, reference, footprint, stamp_s=stamp_s, gripper_force=GRIPPER_FORCE)), now)  # fmt: skip
 
 
 def disagreement(chunks: np.ndarray, subtasks: np.ndarray) -> float:

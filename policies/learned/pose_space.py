@@ -27,7 +27,7 @@ NEAR = 0.05  # m, within which distances are told once more, as shares of it: mi
 TURNED = 0.1  # rad, the same of headings
 AT_SOURCE = 0.5  # m from where the file has it, within which a tote is where it was
 JOINTS = 29
-VELOCITIES = slice(JOINTS, 2 * JOINTS)  # of the joints, in the state
+WAIST, UPPER_VELOCITIES = slice(12, 15), slice(JOINTS + 12, 2 * JOINTS)  # in the state: of the joints above the legs
 HANDS = slice(72, 90)  # in the state: position and two columns, left and right
 HAND_SIZE = 3 + ROTATION_SIZE
 SOURCE_SURFACE, SOURCE_PLACE, GOAL_PLACE = slice(0, 6), slice(6, 11), slice(18, 23)  # in the goal: x, y, z, cosine and sine of the heading; the front edge's x
@@ -35,6 +35,8 @@ GOAL_SURFACE = slice(11, 17)
 KIND = slice(23, 23 + len(LOAD_CARRIERS))
 SOURCE_ROOM, GOAL_ROOM = slice(KIND.stop, KIND.stop + 2), slice(KIND.stop + 2, KIND.stop + 4)  # free height, room for legs
 FINGERS_OPEN = slice(2 * JOINTS, 2 * JOINTS + 2)  # in the state: m between pads
+FINGERS_FORCE = slice(FINGERS_OPEN.stop, FINGERS_OPEN.stop + 2)  # in the state: N
+HOLDING_BELOW = 0.05  # m between pads, of hands that hold something, or are about to
 MASSES = slice(90, 92)  # in the state: kg in the hands
 LIFTED = 0.3  # kg in both, from which a tote is carried
 ELAPSED_S = (0.5, 4.0)  # s in a sub-task, of which shares up to 1 are told
@@ -58,7 +60,7 @@ WIDEST = 0.09  # m between the pads
 FARTHEST = 0.95 * HAND_REACH  # m, of a hand's target from the base
 STILL = np.array([0.0, 0.0, 0.0])
 
-# What inputs begin with, in m and unit vectors: what hands' moves are worked out from. Hands are where they are wanted.
+# What inputs begin with, in m and unit vectors: what hands' moves are worked out from. Hands as of `reference_hands`.
 HANDS_HERE, HANDS_IN_TOTE, TOTE_IN_GOAL = slice(0, 6), slice(6, 12), slice(12, 15)
 TOTE_HEADING, GOAL_HEADING = slice(15, 17), slice(17, 19)
 
@@ -76,8 +78,10 @@ class Memory:
     elapsed_s: float
 
 
-def commanded_hands(action: np.ndarray, state: np.ndarray) -> np.ndarray:
-    """(..., 18) where hands are wanted now, as in the state; a hand without a task where it is.
+def reference_hands(action: np.ndarray, state: np.ndarray) -> np.ndarray:
+    """(..., 18) what hands' moves are told from, as in the state: where hands are wanted now while they hold, else where they are.
+
+    What is held must not sink by a little with each chunk; empty hands that are a little off must not go on resting there.
 
     Args:
         action: (..., 29) of `action_space`, what control follows.
@@ -85,18 +89,19 @@ def commanded_hands(action: np.ndarray, state: np.ndarray) -> np.ndarray:
     """
     wanted = action[..., action_space.HANDS[0].start : action_space.HANDS[1].stop]
     active = (action[..., action_space.HANDS_ACTIVE] >= action_space.ACTIVE_FROM).all(axis=-1, keepdims=True)
-    return np.where(active, wanted, state[..., HANDS])
+    holding = (state[..., FINGERS_OPEN] < HOLDING_BELOW).all(axis=-1, keepdims=True)
+    return np.where(active & holding, wanted, state[..., HANDS])
 
 
 def pose_inputs(
-    state: np.ndarray, commanded: np.ndarray, goal: np.ndarray, way: np.ndarray, tote: np.ndarray, subtask: np.ndarray, elapsed_s: np.ndarray,
+    state: np.ndarray, reference: np.ndarray, goal: np.ndarray, way: np.ndarray, tote: np.ndarray, subtask: np.ndarray, elapsed_s: np.ndarray,
     *, subtasks: int,
 ) -> np.ndarray:  # fmt: skip
     """(..., D) float32 what the network is given.
 
     Args:
         state: (..., 94) of `BodySense`.
-        commanded: (..., 18) of `commanded_hands`.
+        reference: (..., 18) of `reference_hands`.
         goal: (..., G) of `OrderSense`.
         way: (..., 6) of `WaySense`.
         tote: (..., 9) position in m and two columns of the rotation of the order's tote, in `base_footprint`.
@@ -105,8 +110,9 @@ def pose_inputs(
         subtasks: how many there are.
     """
     hands = state[..., HANDS].reshape(*state.shape[:-1], 2, HAND_SIZE)
-    body = np.concatenate([state[..., :JOINTS], VELOCITY_SHARE * state[..., VELOCITIES], state[..., 2 * JOINTS : 2 * JOINTS + 2] / NEAR,
-                           state[..., 2 * JOINTS + 2 : 2 * JOINTS + 4] / 20.0, state[..., 2 * JOINTS + 4 :]], axis=-1)  # fmt: skip
+    # Of the joints, the waist's and how fast arms move: hands say the rest, and legs are another's matter.
+    body = np.concatenate([state[..., WAIST], VELOCITY_SHARE * state[..., UPPER_VELOCITIES], state[..., FINGERS_OPEN] / NEAR,
+                           state[..., FINGERS_FORCE] / 20.0, state[..., FINGERS_FORCE.stop : MASSES.stop]], axis=-1)  # fmt: skip
     place, source = goal[..., GOAL_PLACE], goal[..., SOURCE_PLACE]
     # The tote's heading, of two equal ones that which faces as its station does while it is there, and later as the robot does.
     cos, sin = tote[..., 3], tote[..., 4]
@@ -126,9 +132,9 @@ def pose_inputs(
     hands_in_goal = _turned(hands[..., :3] - place[..., None, :3], place[..., None, 3], place[..., None, 4])
     columns = hands[..., 3:].reshape(*hands.shape[:-1], 2, 3)
     turned_in_tote = _turned(columns, cos[..., None, None], sin[..., None, None]).reshape(*hands.shape[:-2], 2 * ROTATION_SIZE)
-    wanted = commanded.reshape(hands.shape)
-    wanted_in_tote = _turned(wanted[..., :3] - tote[..., None, :3], cos[..., None], sin[..., None])
-    told = [_flat(wanted[..., :3]), _flat(wanted_in_tote), tote_in_goal, cos[..., None], sin[..., None], place[..., 3:5], turned_in_tote,
+    told_from = reference.reshape(hands.shape)
+    told_from_in_tote = _turned(told_from[..., :3] - tote[..., None, :3], cos[..., None], sin[..., None])
+    told = [_flat(told_from[..., :3]), _flat(told_from_in_tote), tote_in_goal, cos[..., None], sin[..., None], place[..., 3:5], turned_in_tote,
             body, np.clip(goal, -3.0, 3.0), np.clip(way, -3.0, 3.0), _ahead(way[..., :3], source), _ahead(way[..., 3:], place), np.clip(tote[..., :3], -2.0, 2.0)]  # fmt: skip
     for offset in (tote_in_goal, tote_in_source, _flat(hands_in_tote), _flat(hands_in_goal)):
         told += [np.clip(offset, -1.5, 1.5), np.clip(offset / NEAR, -2.0, 2.0)]
@@ -182,16 +188,13 @@ def _fine(offsets: np.ndarray) -> np.ndarray:
     return np.concatenate([np.sin(phases), np.cos(phases)], axis=-1)
 
 
-def encode_chunk(actions: np.ndarray, footprints: np.ndarray, commanded: np.ndarray) -> np.ndarray:
+def encode_chunk(actions: np.ndarray, footprints: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """(..., T, STEP_SIZE) the coming actions as chunks.
-
-    Hands' moves are from where hands are wanted, not from where they are: what is held is then no move at all, and does not
-    sink by a little with each chunk.
 
     Args:
         actions: (..., T, 29) of `action_space`, each in `base_footprint` of its own instant, the first of now.
         footprints: (..., T, 3) x, y and heading of `base_footprint` at those instants, in any frame that stays.
-        commanded: (..., 18) of now, of `commanded_hands`.
+        reference: (..., 18) of now, of `reference_hands`.
     """
     chunk = np.zeros((*actions.shape[:-1], STEP_SIZE))
     chunk[..., VELOCITY] = actions[..., action_space.BASE_VELOCITY]
@@ -209,7 +212,7 @@ def encode_chunk(actions: np.ndarray, footprints: np.ndarray, commanded: np.ndar
     active = chunk[..., ACTIVE, None] > 0.5
     for side in (0, 1):
         numbers = actions[..., action_space.HANDS[side]]
-        here = commanded[..., None, side * HAND_SIZE : (side + 1) * HAND_SIZE]  # (..., 1, 9)
+        here = reference[..., None, side * HAND_SIZE : (side + 1) * HAND_SIZE]  # (..., 1, 9)
         positions = moved + np.einsum("...ij,...j->...i", turn, numbers[..., :3])
         turns = turn @ matrices_of(numbers[..., 3:]) @ np.swapaxes(matrices_of(here[..., 3:]), -1, -2)
         vectors = Rotation.from_matrix(turns.reshape(-1, 3, 3)).as_rotvec().reshape(positions.shape)
@@ -232,12 +235,12 @@ def _turns(angles: np.ndarray) -> np.ndarray:
     return np.stack([cos, -sin, zero, sin, cos, zero, zero, zero, zero + 1.0], axis=-1).reshape(*angles.shape, 3, 3)
 
 
-def decode_step(step: np.ndarray, commanded: np.ndarray, odom_from_footprint: np.ndarray, *, stamp_s: float, gripper_force: float) -> WholeBodyTarget:
+def decode_step(step: np.ndarray, reference: np.ndarray, odom_from_footprint: np.ndarray, *, stamp_s: float, gripper_force: float) -> WholeBodyTarget:
     """The target of one step (STEP_SIZE,) of a chunk, in which `MOVING` and `ACTIVE` are likelihoods; within what control takes.
 
     Args:
         step: as the network says it, or between two steps.
-        commanded: (18,) at the chunk's observation.
+        reference: (18,) at the chunk's observation.
         odom_from_footprint: (4, 4) then.
         stamp_s: of the target.
         gripper_force: N, the most a finger may press.
@@ -247,7 +250,7 @@ def decode_step(step: np.ndarray, commanded: np.ndarray, odom_from_footprint: np
     poses = np.tile([0.0, 0, 0, 0, 0, 0, 1], (2, 1))
     for side in (0, 1):
         if active:
-            here = commanded[side * HAND_SIZE : (side + 1) * HAND_SIZE]
+            here = reference[side * HAND_SIZE : (side + 1) * HAND_SIZE]
             pose = np.eye(4)
             away = here[:3] + step[MOVES[side]] - [0.0, 0.0, height]
             pose[:3, 3] = away * min(1.0, FARTHEST / max(np.linalg.norm(away), 1e-6)) + [0.0, 0.0, height]

@@ -7,24 +7,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional
 
+from humanoid_control.robot_model import RobotModel
 from policies.data import schema
 from policies.data.errors import DataSetError
 from policies.data.reader import Demonstrations
 from policies.learned import pose_space
 from policies.learned.pose_space import (
-    ACTIVE, FINGERS_OPEN, GOAL_PLACE, HAND_SIZE, MOVES, MOVING, REPLAN_S, SCALES, SOURCE_PLACE, STEP_S, STEPS, TURNS, VELOCITY, commanded_hands, encode_chunk,
-    footprints_of, pose_inputs,
+    ACTIVE, GOAL_PLACE, MOVES, MOVING, REPLAN_S, SCALES, SOURCE_PLACE, STEP_S, STEPS, TURNS, VELOCITY, encode_chunk, footprints_of, pose_inputs,
+    reference_hands,
 )  # fmt: skip
+from policies.learned.training.mirror import mirrors
 from policies.learned.training.pose_network import HEADS, PoseNet
 from policies.subtasks import SUBTASKS
 
+MIRRORED_SHARE = 0.5  # of samples
 POSITION_NOISE, HEADING_NOISE = 0.001, 0.003  # m, rad, of the tote's pose: no rung is exact
-DISPLACED_SHARE, DISPLACED_M, DISPLACED_RAD = 0.6, 0.03, 0.1  # of samples of empty hands, which are wanted off where they were
-EMPTY_FROM = 0.05  # m between pads
 FORGOTTEN_SHARE = 0.15  # of samples whose memory is off by a sub-task, or by its time: it will err at run time
 EXACT = [SUBTASKS.index(name) for name in ("reach", "grip", "set_down", "let_go", "reach_lip", "grip_lip")]  # learnt more often
 STEP_WEIGHTS = np.where(np.arange(STEPS) <= round((REPLAN_S + 0.3) / STEP_S), 1.5, 0.4)  # what is played counts, not what comes after
@@ -36,7 +36,7 @@ class PoseFrames:
     """Frames of many demonstrations.
 
     Attributes:
-        state, commanded, goal, way, tote: (N, .) as `pose_space.pose_inputs` takes them.
+        state, reference, goal, way, tote: (N, .) as `pose_space.pose_inputs` takes them.
         subtask: (N,) number of the sub-task at the frame,
         since_s: (N,) s that it had lasted by then,
         turn_s: (N,) s since the expert began or took over.
@@ -47,7 +47,7 @@ class PoseFrames:
     """
 
     state: np.ndarray
-    commanded: np.ndarray
+    reference: np.ndarray
     goal: np.ndarray
     way: np.ndarray
     tote: np.ndarray
@@ -89,7 +89,7 @@ def read_frames(data: Demonstrations) -> PoseFrames:
     subtask = np.array([SUBTASKS.index(name) for name in data.subtasks])[data.column(schema.SUBTASK_INDEX)]
     expert = data.column(schema.EXPERT).astype(bool)
     columns = {name: data.column(name) for name in (schema.STATE, schema.GOAL, schema.WAY, schema.TOTE_POSE, schema.ACTION, schema.ACTION_SENT)}
-    commanded = commanded_hands(columns[schema.ACTION_SENT], columns[schema.STATE])
+    reference = reference_hands(columns[schema.ACTION_SENT], columns[schema.STATE])
     footprints, clean = footprints_of(data.column(schema.BASE_POSE).astype(float)), data.column(schema.CLEAN_STEPS)
     chunk = np.empty((data.frames, STEPS, pose_space.STEP_SIZE), np.float32)
     valid = np.zeros((data.frames, STEPS), bool)
@@ -103,10 +103,10 @@ def read_frames(data: Demonstrations) -> PoseFrames:
                 turn_s[frame] = turn_s[frame - 1] + 1.0 / data.fps
                 since_s[frame] = since_s[frame - 1] + 1.0 / data.fps if subtask[frame] == subtask[frame - 1] else 0.0
         rows = np.minimum(np.arange(span.start, span.stop)[:, None] + np.arange(STEPS), span.stop - 1)  # (T, STEPS)
-        chunk[span] = encode_chunk(columns[schema.ACTION][rows].astype(float), footprints[rows], commanded[span].astype(float))
+        chunk[span] = encode_chunk(columns[schema.ACTION][rows].astype(float), footprints[rows], reference[span].astype(float))
         valid[span] = np.arange(STEPS) < np.minimum(clean[span], span.stop - np.arange(span.start, span.stop))[:, None]
         done[span.stop - round(DONE_S * data.fps) : span.stop] = 1.0
-    return PoseFrames(columns[schema.STATE], commanded, columns[schema.GOAL], columns[schema.WAY], columns[schema.TOTE_POSE], subtask, since_s,
+    return PoseFrames(columns[schema.STATE], reference, columns[schema.GOAL], columns[schema.WAY], columns[schema.TOTE_POSE], subtask, since_s,
                       turn_s, chunk, valid, done, episode).part(np.flatnonzero(expert))  # fmt: skip
 
 
@@ -119,9 +119,9 @@ class PoseTask:
     """
 
     def __init__(self, frames: PoseFrames, device: str) -> None:
-        self._frames, self._device = frames, device
+        self._frames, self._device, self._mirrors = frames, device, mirrors(RobotModel.load())
         rows = np.linspace(0, len(frames) - 1, min(len(frames), 20_000)).astype(int)
-        inputs = self._inputs(rows, *self._memory(rows, np.full(len(rows), round(REPLAN_S / STEP_S))), frames.tote[rows], frames.commanded[rows])
+        inputs = self.batch(rows, np.random.default_rng(0), vary=True)["inputs"].cpu().numpy()
         deviation = np.maximum(inputs.std(axis=0), 0.02)
         self.network = PoseNet(inputs.shape[1], len(SUBTASKS), torch.from_numpy(inputs.mean(axis=0)), torch.from_numpy(deviation)).to(device)
         self._scales = torch.tensor(SCALES, dtype=torch.float32, device=device)
@@ -137,10 +137,6 @@ class PoseTask:
         then = np.where(known, rows - ago, rows)
         return np.where(known, frames.subtask[then], 0), np.where(known, frames.since_s[then] + ago * STEP_S, frames.turn_s[rows])
 
-    def _inputs(self, rows: np.ndarray, before: np.ndarray, elapsed_s: np.ndarray, tote: np.ndarray, commanded: np.ndarray) -> np.ndarray:
-        frames = self._frames
-        return pose_inputs(frames.state[rows], commanded, frames.goal[rows], frames.way[rows], tote, before, elapsed_s, subtasks=len(SUBTASKS))
-
     def epoch(self, rng: np.random.Generator) -> np.ndarray:
         """Indices of all frames in random order; more often around changes of sub-task, where millimetres count, and turned away."""
         changes = np.flatnonzero(self._frames.since_s == 0.0)
@@ -155,9 +151,12 @@ class PoseTask:
         frames, count = self._frames, len(indices)
         usual = round(REPLAN_S / STEP_S)
         before, elapsed_s = self._memory(indices, rng.integers(usual - 1, usual + 2, count) if vary else np.full(count, usual))
-        tote, commanded, chunk = frames.tote[indices].copy(), frames.commanded[indices], frames.chunk[indices]
+        given = {name: getattr(frames, name)[indices] for name in self._mirrors}
         if vary:
-            commanded, chunk = self._displaced(indices, rng)
+            mirrored = rng.random(count) < MIRRORED_SHARE
+            for name, mirror in self._mirrors.items():
+                given[name][mirrored] = mirror(given[name][mirrored])
+            tote = given["tote"]
             tote[:, :3] += rng.normal(0.0, POSITION_NOISE, (count, 3))
             tote[:, 3:5] += HEADING_NOISE * rng.standard_normal((count, 1)) * np.column_stack([-tote[:, 4], tote[:, 3]])
             forgotten = rng.random(count) < FORGOTTEN_SHARE
@@ -165,36 +164,15 @@ class PoseTask:
                                          rng.integers(0, len(SUBTASKS), forgotten.sum()))  # fmt: skip
             elapsed_s[forgotten] *= rng.random(forgotten.sum())
             elapsed_s *= np.exp(rng.normal(0.0, 0.1, count))
+        chunk = given.pop("chunk")
         arrays = {
-            "inputs": self._inputs(indices, before, elapsed_s, tote, commanded), "chunk": chunk,
+            "inputs": pose_inputs(**given, subtask=before, elapsed_s=elapsed_s, subtasks=len(SUBTASKS)), "chunk": chunk,
             "valid": frames.valid[indices].astype(np.float32), "subtask": frames.subtask[indices], "done": frames.done[indices],
             # Each head learns from another half of the demonstrations most, so that they differ where there are few.
             "share": np.array([[0.25 + 1.5 * ((episode * 2654435761 + head * 40503) >> 7 & 1) for head in range(HEADS)]
                                for episode in frames.episode[indices].tolist()], np.float32),
         }  # fmt: skip
         return {name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for name, array in arrays.items()}
-
-    def _displaced(self, indices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """(B, 18) where hands are wanted, and (B, STEPS, STEP_SIZE) the way on from there: in some samples empty hands are wanted
-        elsewhere than the expert did.
-
-        Without that a network learns that hands that rest go on resting, and never comes back from a place the expert never was.
-        """
-        commanded, chunk = self._frames.commanded[indices].astype(np.float32), self._frames.chunk[indices].copy()
-        empty = (self._frames.state[indices][:, FINGERS_OPEN] > EMPTY_FROM).all(axis=1)
-        displaced = empty & (rng.random(len(indices)) < DISPLACED_SHARE)
-        share = displaced * rng.random(len(indices))
-        for side in (0, 1):
-            away = share[:, None] * rng.normal(0.0, DISPLACED_M, (len(indices), 3))
-            turned = share[:, None] * rng.normal(0.0, DISPLACED_RAD, (len(indices), 3))
-            hand = slice(side * HAND_SIZE, (side + 1) * HAND_SIZE)
-            axes = commanded[:, hand][:, 3:].reshape(-1, 2, 3)
-            turns = Rotation.from_rotvec(turned).as_matrix()
-            commanded[:, hand] += np.concatenate([away, (np.einsum("bij,bkj->bki", turns, axes) - axes).reshape(-1, 6)], axis=1)
-            active = chunk[:, :, ACTIVE, None] > 0.5
-            chunk[:, :, MOVES[side]] -= active * away[:, None]
-            chunk[:, :, TURNS[side]] -= active * turned[:, None]  # of small turns
-        return commanded, chunk
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         chunk, subtask, done = self.network(batch["inputs"])

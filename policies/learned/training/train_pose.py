@@ -32,7 +32,8 @@ from policies.subtasks import SUBTASKS
 
 CHECK_EVERY = 20  # one demonstration in so many is not trained on, for the curves
 FEWEST = 20  # demonstrations
-BATCH, LEARNING_RATE, WEIGHT_DECAY = 256, 1e-3, 0.01
+BATCH, LEARNING_RATE, WEIGHT_DECAY = 512, 2e-2, 0.01
+MUON = ("blocks", "heads")  # layers: with it a loss that AdamW reached in 270 s was reached in 120 s
 
 
 def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: int = 1, device: str = "auto", begin_with: Path | None = None,
@@ -64,7 +65,7 @@ def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: 
     frames = PoseFrames.joined([read_frames(demonstrations) for demonstrations in sets])
     kept = frames.episode % CHECK_EVERY == 0
     training, checking = frames.part(np.flatnonzero(~kept)), frames.part(np.flatnonzero(kept))
-    options = TrainingOptions(minutes=minutes, batch=BATCH, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY,
+    options = TrainingOptions(minutes=minutes, batch=BATCH, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, muon=MUON,
                               device=choose_device(device), seed=seed)  # fmt: skip
     run = Run(NAME, PoseTask, training, checking, out, options)
     if not run.resume() and begin_with is not None:

@@ -12,8 +12,8 @@ from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTa
 from policies.learned.action_space import encode_target
 from policies.learned.observation_space import GOAL_NAMES, GOAL_SIZE, state_names
 from policies.learned.pose_space import (
-    ACTIVE, GOAL_PLACE, GOAL_ROOM, GOAL_SURFACE, HAND_SIZE, HANDS, KIND, MASSES, MOVES, MOVING, SOURCE_PLACE, SOURCE_ROOM,
-    SOURCE_SURFACE, STEP_SIZE, STEPS, TURNS, VELOCITIES, commanded_hands, decode_step, encode_chunk, pose_inputs, tote_numbers,
+    ACTIVE, FINGERS_FORCE, FINGERS_OPEN, GOAL_PLACE, GOAL_ROOM, GOAL_SURFACE, HAND_SIZE, HANDS, KIND, MASSES, MOVES, MOVING, SOURCE_PLACE, SOURCE_ROOM,
+    SOURCE_SURFACE, STEP_SIZE, STEPS, TURNS, UPPER_VELOCITIES, WAIST, decode_step, encode_chunk, pose_inputs, reference_hands, tote_numbers,
 )  # fmt: skip
 
 
@@ -97,7 +97,9 @@ def test_slices_are_what_they_are_called():
     state, goal = state_names(RobotModel.load()), GOAL_NAMES
     assert state[HANDS][0] == "left_hand.x" and state[HANDS][-1] == "right_hand.yz"
     assert state[MASSES] == ("left_payload_mass", "right_payload_mass")
-    assert state[VELOCITIES][0].endswith(".velocity") and state[VELOCITIES.start - 1].endswith(".position")
+    assert state[WAIST] == tuple(f"waist_{axis}_joint.position" for axis in ("yaw", "roll", "pitch"))
+    assert state[UPPER_VELOCITIES][0] == "waist_yaw_joint.velocity" and state[UPPER_VELOCITIES][-1] == "right_wrist_yaw_joint.velocity"
+    assert (state[FINGERS_OPEN][0], state[FINGERS_FORCE][-1]) == ("left_gripper.opening", "right_gripper.force")
     for part, first, last in ((SOURCE_SURFACE, "source_surface.x", "source_surface.front_x"), (SOURCE_PLACE, "source_place.x", "source_place.sin_yaw"),
                               (GOAL_SURFACE, "goal_surface.x", "goal_surface.front_x"), (GOAL_PLACE, "goal_place.x", "goal_place.sin_yaw"),
                               (SOURCE_ROOM, "source_surface.free_height", "source_surface.leg_room"),
@@ -106,17 +108,19 @@ def test_slices_are_what_they_are_called():
     assert goal[KIND] == tuple(f"tote.{kind}" for kind in LOAD_CARRIERS)
 
 
-def test_a_hand_is_where_it_is_wanted_or_without_a_task_where_it_is():
+def test_moves_are_told_from_where_hands_are_wanted_while_they_hold_and_else_from_where_they_are():
     rng = np.random.default_rng(7)
     hands, wanted = (pose(rng), pose(rng)), target(rng, FRAME_BASE_FOOTPRINT, walks=True)
-    action = encode_target(wanted, np.eye(4))
-    np.testing.assert_allclose(commanded_hands(action, state_with(hands))[:3], wanted.hand_poses[0, :3])
-    np.testing.assert_allclose(commanded_hands(encode_target(WholeBodyTarget(0.0), np.eye(4)), state_with(hands)), wanted_at(hands))
+    action, state = encode_target(wanted, np.eye(4)), state_with(hands)
+    np.testing.assert_allclose(reference_hands(action, state)[:3], wanted.hand_poses[0, :3])
+    np.testing.assert_allclose(reference_hands(encode_target(WholeBodyTarget(0.0), np.eye(4)), state), wanted_at(hands))
+    state[FINGERS_OPEN] = 0.02, 0.08  # one holds nothing
+    np.testing.assert_allclose(reference_hands(action, state), wanted_at(hands))
 
 
 def test_who_holds_what_it_holds_moves_nothing():
     rng = np.random.default_rng(8)
     held = target(rng, FRAME_BASE_FOOTPRINT, walks=True)
     actions = np.array([encode_target(held, np.eye(4))] * STEPS)
-    chunk = encode_chunk(actions, np.cumsum(rng.normal(0.0, 0.02, (STEPS, 3)), axis=0), commanded_hands(actions[0], np.zeros(94)))
+    chunk = encode_chunk(actions, np.cumsum(rng.normal(0.0, 0.02, (STEPS, 3)), axis=0), reference_hands(actions[0], np.zeros(94)))
     np.testing.assert_allclose(chunk[:, MOVES[0].start : TURNS[1].stop], 0.0, atol=1e-9)
