@@ -1,0 +1,88 @@
+"""What is known of an episode besides its messages: who, what, how it ended, and what happened on the way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from humanoid_control.recording.errors import RecordingError
+
+CARD, EVENTS = "episode.json", "events.jsonl"  # the second while it is recorded
+SUCCESS, FAILURE, UNKNOWN, INTERRUPTED = "success", "failure", "unknown", "interrupted"
+OUTCOMES = (SUCCESS, FAILURE, UNKNOWN, INTERRUPTED)
+SUBTASK, ORDER, VERDICT, TIER, PROBLEM = "subtask", "order", "verdict", "tier", "problem"  # kinds of events
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in an episode.
+
+    Attributes:
+        log_ns: when, on the clock of its messages.
+        kind: `subtask`, `order`, `verdict`, `tier` (who drives: a person is an intervention) or `problem`.
+        text: what.
+    """
+
+    log_ns: int
+    kind: str
+    text: str
+
+
+@dataclass
+class Card:
+    """An episode's card.
+
+    Attributes:
+        name: of the episode.
+        begun_ns, ended_ns: on the clock of its messages, ns since the epoch; 0: not yet.
+        operator: who drove or watched.
+        task: what was done, in words.
+        outcome: one of `OUTCOMES`.
+        note: of a person.
+        events: what happened, the oldest first.
+        messages: how many there are, by topic.
+        hashes: of what drove: configuration, models, code.
+        versions: of what recorded.
+    """
+
+    name: str
+    begun_ns: int = 0
+    ended_ns: int = 0
+    operator: str = ""
+    task: str = ""
+    outcome: str = UNKNOWN
+    note: str = ""
+    events: list[Event] = field(default_factory=list)
+    messages: dict[str, int] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def duration_s(self) -> float:
+        """From begin to end."""
+        return max(self.ended_ns - self.begun_ns, 0) / 1e9
+
+    def spans(self, kind: str) -> list[tuple[float, float, str]]:
+        """Begin and end in s from the episode's begin, and text, of what lasts until the next event of its kind."""
+        times = [((event.log_ns - self.begun_ns) / 1e9, event.text) for event in self.events if event.kind == kind]
+        ends = [time for time, _ in times[1:]] + [self.duration_s]
+        return [(max(begin, 0.0), end, text) for (begin, text), end in zip(times, ends) if text]
+
+    def to_json(self) -> str:
+        """As a file holds it."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Card:
+        """The card of a file.
+
+        Raises:
+            RecordingError: it cannot be read.
+        """
+        try:
+            content: dict[str, Any] = json.loads(path.read_text())
+            return cls(**content | {"events": [Event(**event) for event in content.get("events", ())]})
+        except (OSError, ValueError, TypeError) as error:
+            raise RecordingError(f"{path} is no card of an episode: {error}") from None

@@ -1,0 +1,76 @@
+"""Packs an episode that has ended: `python -m humanoid_control.recording.pack_episode FOLDER`, as the recorder calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+
+from humanoid_control.recording.bag import pack
+from humanoid_control.recording.card import CARD, EVENTS, INTERRUPTED, Card, Event
+from humanoid_control.recording.errors import RecordingError
+from humanoid_control.recording.segments import read_messages
+
+NICENESS = 10
+
+
+def pack_episode(running: Path) -> str:
+    """Makes the bag of an episode's segments and removes them; returns its name, empty if nothing was in it.
+
+    Args:
+        running: folder of its card and segments. Of one whose recorder was killed the card has no end yet.
+
+    Raises:
+        RecordingError: its card cannot be read.
+        OSError: the disk does not take it; the segments stay.
+    """
+    segments = sorted(running.glob("*.mcap"), key=lambda path: int(path.stem))
+    card = Card.read(running / CARD)
+    if not card.ended_ns:
+        _end_late(card, running, segments)
+    if not card.messages:
+        shutil.rmtree(running)
+        return ""
+    folder = running.parent / card.name
+    if folder.exists():  # killed between the two
+        shutil.rmtree(running)
+        return card.name
+    pack(segments, folder, begin_ns=card.begun_ns, end_ns=card.ended_ns, files={CARD: card.to_json()})
+    shutil.rmtree(running)
+    return card.name
+
+
+def _end_late(card: Card, running: Path, segments: list[Path]) -> None:
+    """What the recorder would have written, had it not been killed."""
+    counts: Counter[str] = Counter()
+    card.ended_ns = card.begun_ns
+    for segment in segments:
+        for message in read_messages(segment):
+            counts[message.topic] += 1
+            card.ended_ns = max(card.ended_ns, message.log_ns)
+    card.messages = dict(sorted(counts.items()))
+    card.outcome, card.note = INTERRUPTED, card.note or "the recorder was killed"
+    events = running / EVENTS
+    for line in events.read_text().splitlines() if events.is_file() else ():
+        try:
+            card.events.append(Event(**json.loads(line)))
+        except ValueError:
+            break  # killed while it wrote it
+
+
+def main() -> int:
+    """Runs from a command line."""
+    os.nice(NICENESS)
+    try:
+        pack_episode(Path(sys.argv[1]))
+    except (RecordingError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,286 @@
+"""Records all the time: into a black box of the last minute, and what belongs to an episode into that too.
+
+Segments of some seconds are written once. The black box forgets the oldest; an episode keeps links to its own until they are
+packed into a bag, by another process, when it ends. A process that is killed leaves segments that are readable up to the last
+flush, and who comes next packs them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+
+from humanoid_control.recording.bag import PART
+from humanoid_control.recording.card import CARD, EVENTS, INTERRUPTED, OUTCOMES, PROBLEM, UNKNOWN, Card, Event
+from humanoid_control.recording.errors import RecordingError
+from humanoid_control.recording.segments import RecordedTopic, SegmentWriter
+
+BLACK_BOX, RUNNING, LOCK = ".black_box", ".running-", ".lock"
+SEGMENT_S, FLUSH_S = 5.0, 0.25
+CLOCK_STEP_S = 0.5  # by which the system's clock may leave ours
+LATE_NAMES = "black_box"  # what episodes are called that nobody began
+
+
+class Recorder:
+    """Takes messages and keeps them.
+
+    Args:
+        folder: of the episodes; the black box and what is not finished lie in it too, hidden.
+        topics: that may come; messages name them by their index.
+        box_s: how many s the black box reaches back, at least.
+        reserve_bytes: that stay free on the disk; no episode is begun or goes on with less.
+        wall_ns, monotonic_ns: clocks.
+
+    Attributes:
+        card: of the episode that is recorded; None: none is.
+        problem: why the last episode ended by itself, or nothing is written; empty: all is well.
+        missed: messages that were not written, since the start.
+
+    Raises:
+        RecordingError: the folder cannot be written, or another recorder works in it.
+    """
+
+    def __init__(self, folder: Path, topics: Sequence[RecordedTopic], *, box_s: float = 60.0, reserve_bytes: int = 1 << 30,
+                 wall_ns=time.time_ns, monotonic_ns=time.monotonic_ns) -> None:  # fmt: skip
+        self.folder, self.card, self.problem, self.missed = folder, None, "", 0
+        self._topics, self._box_s, self._reserve = list(topics), box_s, reserve_bytes
+        self._wall_ns, self._monotonic_ns = wall_ns, monotonic_ns
+        self._offset_ns = wall_ns() - monotonic_ns()
+        self._latched = {number: b"" for number, topic in enumerate(topics) if "durability: transient_local" in topic.qos}
+        self._segment: SegmentWriter | None = None
+        self._segments: list[tuple[Path, int]] = []  # of the black box, and when each was begun
+        self._begun_ns = self._flushed_ns = 0
+        self._counts: Counter[int] = Counter()
+        self._packers: list[tuple[str, subprocess.Popen]] = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / LOCK).open("a")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RecordingError(f"another recorder works in {folder}; end it, or name another folder") from None
+        except OSError as error:
+            raise RecordingError(f"episodes cannot be recorded in {folder}: {error.strerror}") from None
+        self.recovered = recover(folder)
+        self._box = folder / BLACK_BOX
+        self._box.mkdir(exist_ok=True)
+
+    def now_ns(self) -> int:
+        """ns since the epoch, on a clock that is never set while the recorder runs."""
+        return self._offset_ns + self._monotonic_ns()
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    def add(self, topic: int, data: bytes, *, publish_ns: int = 0) -> None:
+        """Takes a message.
+
+        Args:
+            topic: index of its topic.
+            data: its bytes.
+            publish_ns: when it was sent; 0: not known.
+        """
+        now = self.now_ns()
+        if topic in self._latched:
+            self._latched[topic] = data
+        try:
+            if self._segment is None or now - self._begun_ns > SEGMENT_S * 1e9:
+                self._next_segment(now)
+            self._segment.add(topic, data, log_ns=now, publish_ns=publish_ns or now)
+            self._counts[topic] += 1
+        except OSError as error:
+            self._fail(error)
+
+    def tick(self) -> None:
+        """To be called some ten times a second: brings what came to the disk, and looks after it."""
+        now = self.now_ns()
+        if now - self._flushed_ns > FLUSH_S * 1e9:
+            self._flushed_ns = now
+            try:
+                if self._segment is not None:
+                    self._segment.flush()
+            except OSError as error:
+                self._fail(error)
+            if self.card is not None and self.free_bytes() < self._reserve:
+                self._cut_off(f"the disk has only {self.free_bytes() / 1e9:.1f} GB left")
+            step_s = (self._wall_ns() - self._monotonic_ns() - self._offset_ns) / 1e9
+            if abs(step_s) > CLOCK_STEP_S:
+                self._offset_ns += 0 if self.card is not None else round(step_s * 1e9)
+                self.event(PROBLEM, f"the system's clock was set by {step_s:+.1f} s; the episode's goes on as it was")
+        for name, packer in self._packers:
+            if packer.poll() not in (None, 0):
+                self.problem = f"{name} could not be packed; it is packed when the recorder starts again"
+        self._packers = [(name, packer) for name, packer in self._packers if packer.poll() is None]
+
+    def free_bytes(self) -> int:
+        """On the disk."""
+        return shutil.disk_usage(self.folder).free
+
+    def _next_segment(self, now: int) -> None:
+        self._end_segment()
+        path = self._box / f"{now}.mcap"
+        segment = SegmentWriter(path, self._topics)
+        self._segments.append((path, now))
+        self._begun_ns, self._segment = now, segment
+        if self.card is not None:
+            os.link(path, self._running / path.name)
+        for topic, data in self._latched.items():
+            if data:
+                segment.add(topic, data, log_ns=now, publish_ns=now)
+        while len(self._segments) > 2 and now - self._segments[1][1] > self._box_s * 1e9:
+            self._segments.pop(0)[0].unlink(missing_ok=True)
+
+    def _end_segment(self) -> None:
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()
+
+    def _fail(self, error: OSError) -> None:
+        """The disk takes no more: the episode ends, the black box gives up what is oldest and is tried again."""
+        self.missed += 1
+        try:
+            self._end_segment()
+        except OSError:
+            pass
+        self.problem = f"nothing can be written in {self.folder}: {error.strerror}"
+        if self.card is not None:
+            self._cut_off(self.problem)
+        elif self._segments:
+            self._segments.pop(0)[0].unlink(missing_ok=True)
+
+    # --- episodes -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _running(self) -> Path:
+        return self.folder / f"{RUNNING}{self.card.name}"
+
+    def begin(self, *, operator: str = "", task: str = "", hashes: dict[str, str] | None = None, versions: dict[str, str] | None = None) -> str:
+        """Begins an episode; returns its name.
+
+        Args:
+            operator: who drives or watches.
+            task: what is to be done, in words.
+            hashes, versions: for its card.
+
+        Raises:
+            RecordingError: one is recorded already, or the disk has no room.
+        """
+        if self.card is not None:
+            raise RecordingError(f"{self.card.name} is being recorded; keep or discard it first")
+        if self.free_bytes() < self._reserve:
+            raise RecordingError(f"the disk of {self.folder} has only {self.free_bytes() / 1e9:.1f} GB left; {self._reserve / 1e9:.1f} GB stay free: "
+                                 "remove episodes, or name another folder")  # fmt: skip
+        now = self.now_ns()
+        name = datetime.fromtimestamp(now / 1e9, timezone.utc).strftime("%Y-%m-%d_%H-%M-%S_") + secrets.token_hex(2)
+        self.card = Card(name, begun_ns=now, operator=operator, task=task, hashes=hashes or {}, versions=versions or {})
+        try:
+            self._running.mkdir()
+            (self._running / CARD).write_text(self.card.to_json())
+            self._next_segment(now)
+        except OSError as error:
+            self.card = None
+            raise RecordingError(f"{name} cannot be recorded: {error.strerror}") from None
+        self._counts.clear()
+        self.problem = ""
+        return name
+
+    def event(self, kind: str, text: str) -> None:
+        """Notes what happens; outside of episodes nothing."""
+        if self.card is None:
+            return
+        event = Event(self.now_ns(), kind, text)
+        self.card.events.append(event)
+        try:
+            with (self._running / EVENTS).open("a") as file:
+                file.write(json.dumps(asdict(event), ensure_ascii=False) + "\n")
+        except OSError as error:
+            self.problem = f"what happens cannot be noted: {error.strerror}"
+
+    def end(self, *, outcome: str = UNKNOWN, keep: bool = True, note: str = "") -> str:
+        """Ends the episode; returns its name. It is in its place when it is packed, some seconds later.
+
+        Args:
+            outcome: one of `OUTCOMES`.
+            keep: whether it is kept.
+            note: for its card.
+
+        Raises:
+            RecordingError: none is recorded, or there is no such outcome.
+        """
+        if self.card is None:
+            raise RecordingError("no episode is being recorded")
+        if outcome not in OUTCOMES:
+            raise RecordingError(f"there is no outcome '{outcome}'; allowed: {', '.join(OUTCOMES)}")
+        card, running = self.card, self._running
+        card.ended_ns, card.outcome, card.note = self.now_ns(), outcome, note
+        card.messages = {self._topics[number].name: count for number, count in sorted(self._counts.items())}
+        self.card = None
+        try:
+            self._end_segment()
+        except OSError as error:
+            self.problem = f"the end of {card.name} is missing: {error.strerror}"
+        if not keep:
+            shutil.rmtree(running, ignore_errors=True)
+            return card.name
+        try:
+            ended = running / f"{CARD}.new"
+            ended.write_text(card.to_json())
+            ended.replace(running / CARD)
+            # Another process: packing takes a while, and this one listens.
+            self._packers.append((card.name, subprocess.Popen([sys.executable, "-m", "humanoid_control.recording.pack_episode", str(running)])))
+        except OSError as error:
+            self.problem = f"{card.name} could not be packed ({error.strerror}); it is packed when the recorder starts again"
+        return card.name
+
+    def _cut_off(self, why: str) -> None:
+        self.event(PROBLEM, why)
+        self.problem = f"{self.end(outcome=INTERRUPTED, note=why)} was ended: {why}"
+
+    def close(self) -> None:
+        """Ends everything; an episode that is being recorded is kept as interrupted."""
+        if self.card is not None:
+            self.end(outcome=INTERRUPTED, note="the recorder was ended")
+        try:
+            self._end_segment()
+        except OSError:
+            pass
+        for _, packer in self._packers:
+            packer.wait()
+        shutil.rmtree(self._box, ignore_errors=True)
+        self._lock.close()
+
+
+def recover(folder: Path) -> list[str]:
+    """Packs what a recorder that was killed has left; returns the episodes' names.
+
+    Args:
+        folder: of the episodes, in which no recorder works.
+    """
+    from humanoid_control.recording.pack_episode import pack_episode
+
+    for part in folder.glob(f"{PART}*"):
+        shutil.rmtree(part, ignore_errors=True)
+    box = folder / BLACK_BOX
+    left = sorted(box.glob("*.mcap")) if box.is_dir() else []
+    running = sorted(folder.glob(f"{RUNNING}*"))
+    if left and not any(not Card.read(path / CARD).ended_ns for path in running if (path / CARD).is_file()):
+        # Nobody recorded an episode: the last minute is one.
+        begun = datetime.fromtimestamp(int(left[0].stem) / 1e9, timezone.utc).strftime("%Y-%m-%d_%H-%M-%S")
+        path = folder / f"{RUNNING}{begun}_{LATE_NAMES}"
+        path.mkdir(exist_ok=True)
+        for segment in left:
+            segment.rename(path / segment.name)
+        (path / CARD).write_text(Card(f"{begun}_{LATE_NAMES}", begun_ns=int(left[0].stem), note="the last minute before the recorder died").to_json())
+        running.append(path)
+    names = [name for name in map(pack_episode, running) if name]
+    shutil.rmtree(box, ignore_errors=True)
+    return names
