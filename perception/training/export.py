@@ -40,19 +40,18 @@ def export_detector(name: str, network: nn.Module, folder: Path, *, card: dict) 
     height, width = INPUT_SIZES[name]
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8))
     shown = {"input": {"name": "image", "height": height, "width": width, "encoding": "rgb8"}, "kinds": list(KINDS)}
-    return export_network(FILES[name], wrapped, images, folder, input_name="image", output_names=OUTPUTS[name], card=card | shown)
+    return export_network(FILES[name], wrapped, {"image": images}, folder, output_names=OUTPUTS[name], card=card | shown)
 
 
-def export_network(name: str, network: nn.Module, example: torch.Tensor, folder: Path, *, input_name: str,
-                   output_names: tuple[str, ...], card: dict) -> Path:  # fmt: skip
+def export_network(name: str, network: nn.Module, example: dict[str, torch.Tensor], folder: Path, *, output_names: tuple[str, ...], card: dict) -> Path:
     """Writes a network's ONNX file and model card, whole or not at all, and returns the file's path.
 
     Args:
         name: of the network and, without what follows the dot, of its files.
         network: in evaluation mode, with a tensor or a tuple of them for an output.
-        example: an input; its first dimension may be of another size at run time.
+        example: its inputs, by their names in the ONNX file; their first dimension may be of another size at run time.
         folder: where to.
-        input_name, output_names: in the ONNX file.
+        output_names: in the ONNX file.
         card: what the model card says of how it came about.
 
     Raises:
@@ -62,8 +61,8 @@ def export_network(name: str, network: nn.Module, example: torch.Tensor, folder:
     path = folder / f"{name}.onnx"
     with tempfile.TemporaryDirectory(dir=folder) as work:
         part = Path(work) / path.name
-        batched = {of: {0: "batch"} for of in (input_name, *output_names)}
-        torch.onnx.export(network, (example,), str(part), input_names=[input_name], output_names=list(output_names),
+        batched = {of: {0: "batch"} for of in (*example, *output_names)}
+        torch.onnx.export(network, tuple(example.values()), str(part), input_names=list(example), output_names=list(output_names),
                           opset_version=OPSET, dynamic_axes=batched, dynamo=False)  # fmt: skip
         if part.stat().st_size > MAX_BYTES:
             raise PerceptionError(f"{name}: {part.stat().st_size} bytes; at most {MAX_BYTES} are shipped")
@@ -77,11 +76,11 @@ def export_network(name: str, network: nn.Module, example: torch.Tensor, folder:
     return path
 
 
-def parity(path: Path, network: nn.Module, example: torch.Tensor) -> float:
-    """The largest difference, relative to 1 or the value, of an ONNX file's outputs from a network's for an input."""
+def parity(path: Path, network: nn.Module, example: dict[str, torch.Tensor]) -> float:
+    """The largest difference, relative to 1 or the value, of an ONNX file's outputs from a network's for inputs by name."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        outputs = network(example)
+        outputs = network(*example.values())
     expected = [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
-    found = session.run(None, {session.get_inputs()[0].name: example.numpy()})
+    found = session.run(None, {name: value.numpy() for name, value in example.items()})
     return float(max(np.max(np.abs(a - b) / np.maximum(np.abs(a), 1.0)) for a, b in zip(expected, found, strict=True)))

@@ -70,7 +70,7 @@ def train_edges(data: Path, out: Path, *, images: int, minutes: float, seed: int
 
     run.train(log)
     network = run.averaged_network()
-    return export_network(NETWORK, network, example(), out, input_name="strips", output_names=("logits",), card={
+    return export_network(NETWORK, network, {"strips": example()}, out, output_names=("logits",), card={
         "parameters": parameter_count(network), "strips": len(training.offsets), "images": images, "steps": run.progress.steps, "options": asdict(options),
         "command": f"python -m perception.training.train_edges --images {images} --minutes {minutes:g} --seed {seed}",
         "data_hash": hashlib.sha256(training.offsets.tobytes()).hexdigest(), "torch": torch.__version__.split("+")[0],

@@ -71,9 +71,11 @@ class PosePolicy:
         self._body = BodySense(model)
         for what, found, needed in (("actions", card.get("actions"), list(ACTION_NAMES)),
                                     ("state", card.get("state"), list(self._body.names)),
-                                    ("sub-tasks", card.get("subtasks"), list(SUBTASKS))):  # fmt: skip
+                                    ("sub-tasks", card.get("subtasks"), list(SUBTASKS)),
+                                    ("following sub-tasks", list(card.get("following", ())), list(SUBTASKS))):  # fmt: skip
             if found != needed:
                 raise ConfigurationError(f"{path} (sha256 {self.sha256}) has other {what} than this robot: {_difference(found, needed)}")
+        self._allowed = np.array([[then in card["following"][name] for then in SUBTASKS] for name in SUBTASKS], np.float32)
         self.limit = float(card.get("limit", np.inf))
         self._factory: Factory | None = None
 
@@ -159,7 +161,7 @@ class PosePolicy:
         reference = reference_hands(encode_target(wanted, footprint), state)
         inputs = pose_inputs(state, reference, self._goal, self._told_way, tote, np.array(self._memory.subtask), np.array(self._memory.elapsed_s),
                              subtasks=len(SUBTASKS))  # fmt: skip
-        chunks, subtasks, done = self._session.run(None, {"inputs": inputs[None]})
+        chunks, subtasks, done = self._session.run(None, {"inputs": inputs[None], "allowed": self._allowed[self._memory.subtask, None]})
         chunk, likely = chunks[0].mean(axis=0), subtasks[0].mean(axis=0)
         if not (np.isfinite(chunk).all() and np.isfinite(likely).all()):
             raise OrderError(f"the network (sha256 {self.sha256[:12]}) says what is no number")

@@ -9,14 +9,16 @@ from policies.learned.pose_space import (
     ACTIVE, GOAL_HEADING, HANDS_HERE, HANDS_IN_TOTE, MOVES, SCALES, STEP_SIZE, STEPS, TOTE_HEADING, TOTE_IN_GOAL,
 )  # fmt: skip
 
-WIDTH, LAYERS, HEADS = 320, 3, 4
+WIDTH, LAYERS, DOING_LAYERS, HEADS = 320, 2, 2, 4  # layers before and after the sub-task is chosen
 ANCHORS = 4  # what a hand's target is told from: where the hand is, the base, the tote, and the tote's way to its goal
 SAID = STEP_SIZE + 2 * 3 * (ANCHORS - 1) + 2 * ANCHORS
 PLACE_SCALE = 0.1  # m, of what is not told from where the hand is
 
 
 class PoseNet(nn.Module):
-    """Inputs (B, D) to chunks, sub-tasks and whether the order is done.
+    """Inputs (B, D) to what to do, as a sub-task, and then to how, as a chunk for that sub-task.
+
+    Told the sub-task, the chunk cannot belong to another one; and whoever knows better can choose it.
 
     Args:
         inputs: D.
@@ -31,28 +33,43 @@ class PoseNet(nn.Module):
         self.register_buffer("deviation", deviation)
         self.register_buffer("scales", torch.tensor(SCALES, dtype=torch.float32))
         self.enter = nn.Linear(inputs, WIDTH)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH)) for _ in range(LAYERS)
-        )
+        self.blocks = nn.ModuleList(_block() for _ in range(LAYERS))
+        self.choices = nn.ModuleList(nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH // 4), nn.GELU()) for _ in range(HEADS))
+        self.chosen = nn.ModuleList(nn.Linear(WIDTH // 4, subtasks + 1) for _ in range(HEADS))
+        self.doing = nn.Embedding(subtasks, WIDTH)
+        self.doing_blocks = nn.ModuleList(_block() for _ in range(DOING_LAYERS))
         self.leave = nn.LayerNorm(WIDTH)
         self.heads = nn.ModuleList(nn.Sequential(nn.Linear(WIDTH, WIDTH // 2), nn.GELU()) for _ in range(HEADS))
-        self.last = nn.ModuleList(nn.Linear(WIDTH // 2, STEPS * SAID + subtasks + 1) for _ in range(HEADS))
+        self.last = nn.ModuleList(nn.Linear(WIDTH // 2, STEPS * SAID) for _ in range(HEADS))
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Chunks (B, M, STEPS, STEP_SIZE) with logits for `MOVING` and `ACTIVE`, logits of sub-tasks (B, M, K) and of done (B, M)."""
-        x = self.enter(((inputs - self.mean) / self.deviation).clamp(-5.0, 5.0))  # (B, WIDTH)
+    def choose(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (B, WIDTH), logits of sub-tasks (B, M, K), and of the order being done (B, M)."""
+        x = self.enter(((inputs - self.mean) / self.deviation).clamp(-5.0, 5.0))
         # Half the bits are enough between the first layer and the last, and train twice as fast.
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.training):
             for block in self.blocks:
                 x = x + block(x)
+            hidden = [choice(x) for choice in self.choices]
+        said = torch.stack([chosen(each.float()) for chosen, each in zip(self.chosen, hidden)], 1)
+        return x, said[..., :-1], said[..., -1]
+
+    def act(self, inputs: Tensor, features: Tensor, subtask: Tensor) -> Tensor:
+        """Chunks (B, M, STEPS, STEP_SIZE) for sub-tasks (B,), with logits for `MOVING` and `ACTIVE`."""
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.training):
+            x = features + self.doing(subtask)
+            for block in self.doing_blocks:
+                x = x + block(x)
             x = self.leave(x)
             hidden = [head(x) for head in self.heads]
-        said = torch.stack([last(each.float()) for last, each in zip(self.last, hidden)], 1)  # (B, M, ...)
-        steps = said[..., : STEPS * SAID].unflatten(-1, (STEPS, SAID))
+        steps = torch.stack([last(each.float()) for last, each in zip(self.last, hidden)], 1).unflatten(-1, (STEPS, SAID))
         chunk = steps[..., :STEP_SIZE] * self.scales
         moves = self._moves(inputs, chunk[..., MOVES[0].start : MOVES[1].stop], steps[..., STEP_SIZE:])
-        chunk = torch.cat([chunk[..., : MOVES[0].start], moves, chunk[..., MOVES[1].stop :]], -1)
-        return chunk, said[..., STEPS * SAID : -1], said[..., -1]
+        return torch.cat([chunk[..., : MOVES[0].start], moves, chunk[..., MOVES[1].stop :]], -1)
+
+    def forward(self, inputs: Tensor, subtask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Chunks for sub-tasks (B,), logits of sub-tasks, and of done."""
+        features, subtasks, done = self.choose(inputs)
+        return self.act(inputs, features, subtask), subtasks, done
 
     def _moves(self, inputs: Tensor, moves: Tensor, said: Tensor) -> Tensor:
         """(B, M, T, 6) moves of both hands in `base_footprint`.
@@ -84,15 +101,21 @@ def _turned(vector: Tensor, heading: Tensor) -> Tensor:
 
 
 class PoseNetForExport(nn.Module):
-    """A pose network with likelihoods for logits."""
+    """A pose network that chooses its sub-task, among those allowed, and says likelihoods for logits."""
 
     def __init__(self, network: PoseNet) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        chunk, subtask, done = self.network(inputs)
+    def forward(self, inputs: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of inputs (B, D) and which sub-tasks may follow (B, K), 0 or 1."""
+        features, logits, done = self.network.choose(inputs)
+        likely = logits.softmax(-1) * allowed[:, None]
+        likely = likely / likely.sum(-1, keepdim=True).clamp(min=1e-9)
+        chunk = self.network.act(inputs, features, likely.mean(1).argmax(-1))
         flags = chunk[..., : ACTIVE + 1].sigmoid()  # MOVING and ACTIVE come first
-        return torch.cat([flags, chunk[..., ACTIVE + 1 :]], -1), subtask.softmax(-1), done.sigmoid()
+        return torch.cat([flags, chunk[..., ACTIVE + 1 :]], -1), likely, done.sigmoid()
 
 
+def _block() -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH))

@@ -110,6 +110,25 @@ def read_frames(data: Demonstrations) -> PoseFrames:
                       turn_s, chunk, valid, done, episode).part(np.flatnonzero(expert))  # fmt: skip
 
 
+def memory_of(frames: PoseFrames, rows: np.ndarray, ago: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a policy remembers at some frames that thought last so many frames ago: its sub-task then, and for how many s by now.
+
+    Who has just taken over knows nothing of what was before.
+    """
+    known = frames.turn_s[rows] > (ago - 0.5) * STEP_S
+    then = np.where(known, rows - ago, rows)
+    return np.where(known, frames.subtask[then], 0), np.where(known, frames.since_s[then] + ago * STEP_S, frames.turn_s[rows])
+
+
+def following(frames: PoseFrames) -> np.ndarray:
+    """(K, K) bool which sub-tasks come after each within the time between two thoughts, as demonstrated."""
+    found, rows = np.eye(len(SUBTASKS), dtype=bool), np.arange(len(frames))
+    for ago in range(1, round(REPLAN_S / STEP_S) + 2):
+        before, _ = memory_of(frames, rows, np.full(len(rows), ago))
+        found[before, frames.subtask] = True
+    return found
+
+
 class PoseTask:
     """Learns chunks, sub-tasks and ends. See `perception.training.train.Task`.
 
@@ -127,16 +146,6 @@ class PoseTask:
         self._scales = torch.tensor(SCALES, dtype=torch.float32, device=device)
         self._step_weights = torch.tensor(STEP_WEIGHTS, dtype=torch.float32, device=device)
 
-    def _memory(self, rows: np.ndarray, ago: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What a policy remembers that thought last so many frames ago: its sub-task then, and for how many s by now.
-
-        Who has just taken over knows nothing of what was before.
-        """
-        frames = self._frames
-        known = frames.turn_s[rows] > (ago - 0.5) * STEP_S
-        then = np.where(known, rows - ago, rows)
-        return np.where(known, frames.subtask[then], 0), np.where(known, frames.since_s[then] + ago * STEP_S, frames.turn_s[rows])
-
     def epoch(self, rng: np.random.Generator) -> np.ndarray:
         """Indices of all frames in random order; more often around changes of sub-task, where millimetres count, and turned away."""
         changes = np.flatnonzero(self._frames.since_s == 0.0)
@@ -150,7 +159,7 @@ class PoseTask:
     def batch(self, indices: np.ndarray, rng: np.random.Generator, *, vary: bool) -> dict[str, Tensor]:
         frames, count = self._frames, len(indices)
         usual = round(REPLAN_S / STEP_S)
-        before, elapsed_s = self._memory(indices, rng.integers(usual - 1, usual + 2, count) if vary else np.full(count, usual))
+        before, elapsed_s = memory_of(frames, indices, rng.integers(usual - 1, usual + 2, count) if vary else np.full(count, usual))
         given = {name: getattr(frames, name)[indices] for name in self._mirrors}
         if vary:
             mirrored = rng.random(count) < MIRRORED_SHARE
@@ -175,7 +184,7 @@ class PoseTask:
         return {name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for name, array in arrays.items()}
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        chunk, subtask, done = self.network(batch["inputs"])
+        chunk, subtask, done = self.network(batch["inputs"], batch["subtask"])
         truth, valid, share = batch["chunk"][:, None], batch["valid"][:, None], batch["share"]  # (B, 1, T, S), (B, 1, T), (B, M)
         moving, active = truth[..., MOVING], truth[..., ACTIVE]
         off = ((chunk - truth) / self._scales).abs()  # (B, M, T, S)

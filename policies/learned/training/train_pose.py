@@ -27,13 +27,13 @@ from policies.learned.observation_space import state_names
 from policies.learned.pose_policy import NAME
 from policies.learned.pose_space import STEP_S
 from policies.learned.training.pose_network import PoseNetForExport
-from policies.learned.training.pose_task import PoseFrames, PoseTask, read_frames
+from policies.learned.training.pose_task import PoseFrames, PoseTask, following, read_frames
 from policies.subtasks import SUBTASKS
 
 CHECK_EVERY = 20  # one demonstration in so many is not trained on, for the curves
 FEWEST = 20  # demonstrations
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 512, 2e-2, 0.01
-MUON = ("blocks", "heads")  # layers: with it a loss that AdamW reached in 270 s was reached in 120 s
+MUON = ("blocks", "choices", "doing_blocks", "heads")  # layers: with it a loss that AdamW reached in 270 s was reached in 120 s
 
 
 def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: int = 1, device: str = "auto", begin_with: Path | None = None,
@@ -72,12 +72,14 @@ def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: 
         run.go_on_from(begin_with)
     run.train(on_progress)
     network = PoseNetForExport(run.averaged_network())
-    example = torch.randn(2, network.network.enter.in_features, generator=torch.Generator().manual_seed(0))
+    example = {"inputs": torch.randn(2, network.network.enter.in_features, generator=torch.Generator().manual_seed(0)),
+               "allowed": torch.ones(2, len(SUBTASKS))}  # fmt: skip
     digest = hashlib.sha256("".join(
         file_hash(demonstrations.folder / INFO) + json.dumps([row["episode"] for row in demonstrations.episodes]) for demonstrations in sets
     ).encode()).hexdigest()  # fmt: skip
-    return export_network(NAME, network, example, out, input_name="inputs", output_names=("chunk", "subtask", "done"), card={
-        "actions": list(ACTION_NAMES), "state": list(state_names(RobotModel.load())), "subtasks": list(SUBTASKS), "parameters": sum(p.numel() for p in network.parameters()),
+    return export_network(NAME, network, example, out, output_names=("chunk", "subtask", "done"), card={
+        "actions": list(ACTION_NAMES), "state": list(state_names(RobotModel.load())), "subtasks": list(SUBTASKS),
+        "following": {name: [SUBTASKS[k] for k in np.flatnonzero(row)] for name, row in zip(SUBTASKS, following(training))}, "parameters": sum(p.numel() for p in network.parameters()),
         "data_hash": digest, "demonstrations": count, "frames": len(training),
         "tasks": sorted({task for demonstrations in sets for task in demonstrations.tasks}),
         "command": "humanoid train teacher",

@@ -109,7 +109,7 @@ def test_exported_network_computes_the_same(tmp_path):
     network = CornerNet().eval()
     path = export_detector("corners", network, tmp_path, card={})
     images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (3, 96, 128, 3), np.uint8))
-    assert parity(path, CornerNetForExport(network), images) < 1e-3
+    assert parity(path, CornerNetForExport(network), {"image": images}) < 1e-3
     card = json.loads(path.with_suffix(".json").read_text())
     assert card["kinds"] == list(KINDS) and card["bytes"] < 10 * 2**20
 

@@ -32,7 +32,7 @@ def made_strips(count: int, seed: int) -> Strips:
 
 
 def export(network, folder):
-    return export_network(NETWORK, network, example(), folder, input_name="strips", output_names=("logits",), card={})
+    return export_network(NETWORK, network, {"strips": example()}, folder, output_names=("logits",), card={})
 
 
 def test_learns_where_edges_are():
