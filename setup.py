@@ -91,10 +91,12 @@ setup(
         "opencv-python-headless",
         "onnxruntime",
         "pyarrow",
+        "mcap",
+        "mcap-ros2-support",
     ],
     extras_require={
         "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],  # where no ROS 2 is installed
-        "test": ["pytest", "pytest-timeout", "daqp"],
+        "test": ["pytest", "pytest-timeout", "daqp", "rosbags"],
         "bench": ["daqp", "mink", "pin-pink", "qpsolvers", "quadprog"],
         "train": ["torch", "onnx"],
         "ray": ["ray"],

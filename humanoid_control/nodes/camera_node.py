@@ -16,11 +16,12 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import mujoco
 import numpy as np
 import rclpy
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
 from humanoid_control.mission.factory import Factory
@@ -55,6 +56,7 @@ class CameraParameters:
     width: int = parameter(640, "pixels", minimum=16, maximum=3840)
     height: int = parameter(360, "pixels", minimum=16, maximum=2160)
     noise: float = parameter(DEVIATION, "standard deviation of colour images, of 255", minimum=0.0, maximum=50.0)
+    jpeg_quality: int = parameter(90, "of compressed images", minimum=1, maximum=100)
     depth: bool = parameter(False, "depth images too")
     video: str = parameter("", "file to film to (mp4); empty: no film")
     video_rate_hz: float = parameter(20.0, "pictures a second of the film", minimum=1.0, maximum=50.0)
@@ -232,9 +234,14 @@ class RobotCameras(_Worker):
         header = conversions.make_header(stamp, f"{name}_optical")
         info.header = header
         senders["camera_info"].publish(info)
-        if senders["image_raw"].get_subscription_count():
+        raw, compressed = (senders[kind] for kind in ("image_raw", "image_raw/compressed"))
+        wanted = [sender for sender in (raw, compressed) if sender.get_subscription_count()]
+        if wanted:
             pixels = self._noise.added_to(renderer.rgb(data, name, width=p.width, height=p.height))
-            senders["image_raw"].publish(_image(header, pixels, "rgb8", 3))
+            if raw in wanted:
+                raw.publish(_image(header, pixels, "rgb8", 3))
+            if compressed in wanted:
+                compressed.publish(_jpeg(header, pixels, p.jpeg_quality))
         if p.depth and senders["depth/image_raw"].get_subscription_count():
             depth = renderer.depth(data, name, width=p.width, height=p.height)
             senders["depth/image_raw"].publish(_image(header, depth, "32FC1", 4))
@@ -319,6 +326,12 @@ def _image(header, pixels: np.ndarray, encoding: str, bytes_per_pixel: int) -> I
     # Any type but array.array would be converted one byte at a time.
     return Image(header=header, height=height, width=width, encoding=encoding, step=width * bytes_per_pixel,
                  data=array.array("B", pixels.tobytes()))  # fmt: skip
+
+
+def _jpeg(header, pixels: np.ndarray, quality: int) -> CompressedImage:
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    # As image_transport names it: pixels before, and in the file.
+    return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=array.array("B", data.tobytes()))
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 
 from humanoid_control.ros.qos import PROFILES
 from humanoid_control.ros.topics import Topic
@@ -43,21 +43,24 @@ class Polled:
             depth: messages that wait; older ones are dropped.
             raw: whether messages are left as the bytes they came in.
         """
-        reliable = PROFILES[topic.qos][1].reliability == ReliabilityPolicy.RELIABLE
+        profile = PROFILES[topic.qos][1]
         self._subscription = node.create_subscription(
             topic.message_class(), topic.name, _not_called, raw=raw, callback_group=_NeverCalled(),
-            qos_profile=QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE if reliable
-                                   else ReliabilityPolicy.BEST_EFFORT))  # fmt: skip
+            qos_profile=QoSProfile(depth=depth, reliability=profile.reliability, durability=profile.durability))  # fmt: skip
         self._node = node
         self._raw = raw
 
     def take(self) -> list[Any]:
         """What has come since the last look, oldest first."""
+        return [message for message, _ in self.take_with_times()]
+
+    def take_with_times(self) -> list[tuple[Any, int]]:
+        """What has come since the last look, oldest first, each with when it was sent, in ns since the epoch."""
         messages = []
         handle = self._subscription.handle
         with handle:
             while (taken := handle.take_message(self._subscription.msg_type, self._raw)) is not None:
-                messages.append(taken[0])
+                messages.append((taken[0], taken[1]["source_timestamp"]))
         return messages
 
     def destroy(self) -> None:

@@ -121,6 +121,11 @@ class Recorder:
                 self.problem = f"{name} could not be packed; it is packed when the recorder starts again"
         self._packers = [(name, packer) for name, packer in self._packers if packer.poll() is None]
 
+    @property
+    def messages(self) -> int:
+        """In the episode so far."""
+        return self._counts.total()
+
     def free_bytes(self) -> int:
         """On the disk."""
         return shutil.disk_usage(self.folder).free
@@ -186,10 +191,10 @@ class Recorder:
             self._running.mkdir()
             (self._running / CARD).write_text(self.card.to_json())
             self._next_segment(now)
+            self._counts.clear()
         except OSError as error:
             self.card = None
             raise RecordingError(f"{name} cannot be recorded: {error.strerror}") from None
-        self._counts.clear()
         self.problem = ""
         return name
 

@@ -15,6 +15,8 @@ CARRY_OUT_ORDER = "carry_out_order"  # action humanoid_interfaces/action/CarryOu
 CHECK_ORDER = "check_order"  # service humanoid_interfaces/srv/CheckOrder
 STOP = "stop"  # service humanoid_interfaces/srv/Stop
 RESUME = "resume"  # service std_srvs/srv/Trigger: control starts anew after a stop
+START_EPISODE = "start_episode"  # service humanoid_interfaces/srv/StartEpisode
+END_EPISODE = "end_episode"  # service humanoid_interfaces/srv/EndEpisode
 CONFIRM_FLOOR = "confirm_floor"  # service std_srvs/srv/Trigger: hands are free, totes are where they were
 
 
@@ -48,7 +50,16 @@ class Topic:
 
 def _camera_topics(camera: str) -> tuple[Topic, ...]:
     return (
-        Topic(f"{camera}/image_raw", "sensor_msgs/msg/Image", "sensor", 15.0, 1.0, True, "colour image, rgb8"),
+        Topic(f"{camera}/image_raw", "sensor_msgs/msg/Image", "sensor", 15.0, 1.0, False, "colour image, rgb8"),
+        Topic(
+            f"{camera}/image_raw/compressed",
+            "sensor_msgs/msg/CompressedImage",
+            "sensor",
+            15.0,
+            1.0,
+            True,
+            "the same as JPEG; made for who subscribes only",
+        ),
         Topic(f"{camera}/camera_info", "sensor_msgs/msg/CameraInfo", "sensor", 15.0, 1.0, True, "its intrinsics"),
         Topic(
             f"{camera}/depth/image_raw",
@@ -92,6 +103,8 @@ SIMULATION_STATE = Topic("simulation/state", "humanoid_interfaces/msg/Simulation
                          "the true state of everything; privileged, simulation only")
 SIMULATION_VERDICT = Topic("simulation/verdict", "humanoid_interfaces/msg/Verdict", "state", None, None, True,
                            "how the judge saw an order end; privileged, simulation only")
+RECORDER_STATUS = Topic("recorder_status", "humanoid_interfaces/msg/RecorderStatus", "state", 2.0, 2.0, False,
+                        "what the recorder does")
 DETECTIONS = Topic("detections", "vision_msgs/msg/Detection3DArray", "state", None, None, True,
                    "poses of totes and stations with covariances")
 
@@ -102,12 +115,13 @@ DRAWN = {camera: Topic(f"detections/{camera}", "sensor_msgs/msg/Image", "sensor"
 TOPICS: tuple[Topic, ...] = (
     ROBOT_STATE, BASE_ESTIMATE, JOINT_COMMAND, WHOLE_BODY_TARGET, CONTROL_STATUS, POLICY_STATUS, JOINT_STATES, IMU,
     ODOM, TF, TF_STATIC, ROBOT_DESCRIPTION, CLOCK, DIAGNOSTICS, CURRENT_ORDER, SIMULATION_STATE, SIMULATION_VERDICT,
-    DETECTIONS,
+    RECORDER_STATUS, DETECTIONS,
     *(topic for camera in CAMERAS for topic in _camera_topics(camera)), *DRAWN.values(),
 )
 # fmt: on
 
 
 def camera_topics(camera: str) -> dict[str, Topic]:
-    """The topics of one camera, by the last part that tells them apart: image_raw, camera_info, depth/image_raw."""
+    """The topics of one camera, by the last part that tells them apart: image_raw, image_raw/compressed, camera_info,
+    depth/image_raw."""
     return {topic.name.removeprefix(f"{camera}/"): topic for topic in TOPICS if topic.name.startswith(f"{camera}/")}

@@ -1,6 +1,7 @@
 """Pictures in a process of their own; without OpenGL a clear line, and the rest goes on."""
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -30,6 +31,11 @@ def test_images_and_their_camera_info_agree_and_a_film_is_written(simulated, tmp
     assert np.ptp(np.frombuffer(image.data, np.uint8)) > 50
     # The maker's camera sees 69 degrees across at 16 to 9.
     assert np.degrees(2 * np.arctan(0.5 * 320 / info.k[0])) == pytest.approx(69.0, abs=2.0)
+    jpeg = simulated.newest[HEAD["image_raw/compressed"].name]
+    pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg.data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    raw = next(m for m in simulated.heard[HEAD["image_raw"].name][::-1] if m.header.stamp == jpeg.header.stamp)
+    assert "jpeg" in jpeg.format and pixels.shape == (180, 320, 3)
+    assert np.abs(pixels.ravel().astype(int) - np.frombuffer(raw.data, np.uint8)).mean() < 5.0
     depth = simulated.newest[HEAD["depth/image_raw"].name]
     metres = np.frombuffer(depth.data, np.float32)
     assert depth.encoding == "32FC1" and 0.2 < np.median(metres[metres > 0]) < 5.0

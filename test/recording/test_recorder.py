@@ -29,22 +29,6 @@ def number(value):
     return b"\x00\x01\x00\x00" + value.to_bytes(8, "little")
 
 
-class Clock:
-    def __init__(self):
-        self.ns = 1_800_000_000 * 10**9
-
-    def __call__(self):
-        return self.ns
-
-    def sleep(self, seconds):
-        self.ns += round(seconds * 1e9)
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def recorder(tmp_path, clock):
     made = Recorder(tmp_path / "episodes", TOPICS, box_s=20.0, reserve_bytes=0, wall_ns=clock, monotonic_ns=clock)
@@ -59,19 +43,11 @@ def feed(recorder, clock, seconds, *, first=0, rate_hz=10):
         clock.sleep(1.0 / rate_hz)
 
 
-def wait_for(folder, name, timeout_s=20.0):
-    until = time.monotonic() + timeout_s
-    while not (folder / name / CARD).is_file():
-        assert time.monotonic() < until, f"{name} was not packed: {sorted(path.name for path in folder.iterdir())}"
-        time.sleep(0.05)
-    return folder / name
-
-
 def values(folder, topic="/robot/number"):
     return [int.from_bytes(message.data[4:12], "little") for _, channel, message in read_bag(folder) if channel.topic == topic]
 
 
-def test_an_episode_has_all_that_came_between_its_begin_and_its_end(recorder, clock):
+def test_an_episode_has_all_that_came_between_its_begin_and_its_end(recorder, clock, wait_for):
     recorder.add(WORDS, b"the description")
     feed(recorder, clock, 3)
     name = recorder.begin(operator="Ada", task="bring t1")
@@ -134,7 +110,7 @@ def test_a_disk_with_too_little_room_takes_no_episode(tmp_path):
     recorder.close()
 
 
-def test_a_disk_that_fills_up_ends_the_episode_and_keeps_what_it_has(recorder, clock, monkeypatch):
+def test_a_disk_that_fills_up_ends_the_episode_and_keeps_what_it_has(recorder, clock, wait_for, monkeypatch):
     name = recorder.begin()
     feed(recorder, clock, 12)
 
@@ -153,8 +129,7 @@ def test_a_disk_that_fills_up_ends_the_episode_and_keeps_what_it_has(recorder, c
     recorder.begin()
 
 
-def test_a_clock_that_is_set_leaves_no_gap_and_is_noted(tmp_path, clock):
-    wall = Clock()
+def test_a_clock_that_is_set_leaves_no_gap_and_is_noted(tmp_path, clock, wall, wait_for):
     recorder = Recorder(tmp_path, TOPICS, reserve_bytes=0, wall_ns=wall, monotonic_ns=clock)
     name = recorder.begin()
     for value in range(100):

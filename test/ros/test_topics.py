@@ -64,7 +64,7 @@ def test_stock_names_and_types_are_where_convention_puts_them():
 
 def test_camera_topics_are_found_by_their_last_part():
     assert topics.camera_topics("head_camera")["image_raw"].name == "head_camera/image_raw"
-    assert set(topics.camera_topics("left_wrist_camera")) == {"image_raw", "camera_info", "depth/image_raw"}
+    assert set(topics.camera_topics("left_wrist_camera")) == {"image_raw", "image_raw/compressed", "camera_info", "depth/image_raw"}
 
 
 def test_late_subscriber_gets_the_robot_description():

@@ -1,0 +1,217 @@
+"""Listens only: records what the table of topics marks, as the bytes it came in, and nobody waits for it.
+
+The last minute is always there as a black box. Episodes are begun and ended by services, or with each order.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from humanoid_interfaces.msg import Order, PolicyStatus, RecorderStatus, Verdict
+from humanoid_interfaces.srv import EndEpisode, StartEpisode
+from rclpy.serialization import deserialize_message
+
+from humanoid_control.errors import HumanoidControlError
+from humanoid_control.nodes.health import ERROR, OK
+from humanoid_control.nodes.life_cycle import ManagedNode, start
+from humanoid_control.nodes.polled import Polled
+from humanoid_control.recording.card import FAILURE, ORDER, SUBTASK, SUCCESS, TIER, UNKNOWN, VERDICT
+from humanoid_control.recording.recorder import Recorder
+from humanoid_control.recording.segments import RecordedTopic
+from humanoid_control.ros import topics
+from humanoid_control.ros.definitions import definition_of, qos_text, type_hash_of
+from humanoid_control.ros.node_main import run_node
+from humanoid_control.ros.parameters import parameter
+from humanoid_control.ros.qos import PROFILES, create_publisher
+
+NAME = "recorder_node"
+LISTEN_PERIOD_S = 0.02
+WAITING_S = 4.0  # of messages that wait while this process sleeps
+MOST_WAITING, FEWEST_WAITING = 1000, 100
+BY_HAND, BY_ORDER = "by_hand", "by_order"
+SETTLE_S = 0.5  # after an order's end: hands come away, and the verdict comes
+TIERS = {PolicyStatus.TIER_SCRIPTED: "scripted", PolicyStatus.TIER_LEARNED: "learned", PolicyStatus.TIER_OPERATOR: "operator"}
+
+
+@dataclass(frozen=True)
+class RecorderParameters:
+    """See config/recorder_node.yaml."""
+
+    folder: str = parameter("episodes", "of the episodes; the black box lies in it too, hidden")
+    episodes: str = parameter(BY_HAND, "what an episode is: what services begin and end, or each order", choices=(BY_HAND, BY_ORDER))
+    box_s: float = parameter(60.0, "that the black box reaches back", minimum=10.0, maximum=3600.0)
+    reserve_gb: float = parameter(1.0, "that stay free on the disk", minimum=0.0, maximum=10_000.0)
+    operator: str = parameter("", "who drives or watches, for the cards of episodes by order")
+    autostart: bool = parameter(True, "configure and activate by itself")
+
+
+class RecorderNode(ManagedNode):
+    """See the module."""
+
+    def __init__(self) -> None:
+        """Makes the node.
+
+        Raises:
+            ConfigurationError: a parameter is wrong.
+        """
+        super().__init__(NAME, RecorderParameters)
+        self._recorder: Recorder | None = None
+
+    def configure(self) -> None:
+        """See `ManagedNode.configure`."""
+        p = self.parameters
+        self._rows = [topic for topic in topics.TOPICS if topic.is_recorded]
+        self._recorder = Recorder(Path(p.folder).expanduser(), [self._recorded(topic) for topic in self._rows], box_s=p.box_s,
+                                  reserve_bytes=round(1e9 * p.reserve_gb))  # fmt: skip
+        if self._recorder.recovered:
+            self.get_logger().warning(f"found what a recorder left that was killed: {', '.join(self._recorder.recovered)}")
+        self._status = create_publisher(self, topics.RECORDER_STATUS)
+
+    def activate(self) -> None:
+        """See `ManagedNode.activate`."""
+        self._ears = [Polled(self, topic, depth=_depth(topic), raw=True) for topic in self._rows]
+        self._order_id = self._words = ""
+        self._ended_ns, self._subtask, self._tier, self._verdict, self._outcome = 0, "", "", "", ""
+        self._listeners = {topics.CURRENT_ORDER: (Order, self._hear_order), topics.POLICY_STATUS: (PolicyStatus, self._hear_policy),
+                           topics.SIMULATION_VERDICT: (Verdict, self._hear_verdict)}  # fmt: skip
+        self._timers = [self.create_timer(LISTEN_PERIOD_S, self._listen),
+                        self.create_timer(1.0 / topics.RECORDER_STATUS.rate_hz, self._tell)]  # fmt: skip
+        self._offers = [self.create_service(StartEpisode, topics.START_EPISODE, self._start_episode),
+                        self.create_service(EndEpisode, topics.END_EPISODE, self._end_episode)]  # fmt: skip
+
+    def deactivate(self) -> None:
+        """See `ManagedNode.deactivate`."""
+        self._listen()
+        for timer in self._timers:
+            self.destroy_timer(timer)
+        for service in self._offers:
+            self.destroy_service(service)
+        for ear in self._ears:
+            ear.destroy()
+
+    def clean_up(self) -> None:
+        """See `ManagedNode.clean_up`."""
+        if self._recorder is not None:
+            recorder, self._recorder = self._recorder, None
+            recorder.close()
+
+    def _recorded(self, topic: topics.Topic) -> RecordedTopic:
+        return RecordedTopic(self.resolve_topic_name(topic.name), topic.type_name, definition_of(topic.type_name),
+                             type_hash_of(topic.type_name), qos_text(PROFILES[topic.qos][0]))  # fmt: skip
+
+    # --- what is heard ------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        recorder = self._recorder
+        for number, (topic, ear) in enumerate(zip(self._rows, self._ears)):
+            listener = self._listeners.get(topic)
+            for data, sent_ns in ear.take_with_times():
+                if listener is not None:  # before it is written: what begins an episode belongs to it
+                    listener[1](deserialize_message(data, listener[0]))
+                recorder.add(number, data, publish_ns=sent_ns)
+        recorder.tick()
+        if self._ended_ns and recorder.now_ns() - self._ended_ns > SETTLE_S * 1e9:
+            self._ended_ns = 0
+            if recorder.card is not None:
+                recorder.end(outcome=self._judged())
+
+    def _hear_order(self, message: Order) -> None:
+        order = message.order_id if message.tote else ""
+        if order == self._order_id and bool(message.tote) == bool(self._words):
+            return
+        self._order_id = order
+        self._words = f"bring {message.tote} to {message.to}" if message.tote else ""
+        if self.parameters.episodes == BY_ORDER and message.tote:
+            if self._recorder.card is not None:
+                self._recorder.end(outcome=self._judged())
+            self._ended_ns = 0
+            self._begin(operator=self.parameters.operator, task=self._words)
+        elif self.parameters.episodes == BY_ORDER and not self._ended_ns:
+            self._ended_ns = self._recorder.now_ns()
+        if self._recorder.card is not None:
+            self._recorder.card.task = self._recorder.card.task or self._words
+        self._recorder.event(ORDER, self._words)
+
+    def _hear_policy(self, message: PolicyStatus) -> None:
+        tier = TIERS.get(message.tier, str(message.tier))
+        if message.sub_task != self._subtask:
+            self._subtask = message.sub_task
+            self._recorder.event(SUBTASK, message.sub_task)
+        if tier != self._tier:
+            self._tier = tier
+            self._recorder.event(TIER, tier)
+        if message.outcome in ("done", "failed") and message.order_id == self._order_id and self._outcome != message.outcome:
+            self._outcome = message.outcome
+            if self.parameters.episodes == BY_ORDER:
+                self._ended_ns = self._recorder.now_ns()
+
+    def _hear_verdict(self, message: Verdict) -> None:
+        self._verdict = SUCCESS if message.done else FAILURE
+        self._recorder.event(VERDICT, "done" if message.done else f"{message.reason}: {message.detail}")
+        if self.parameters.episodes == BY_ORDER:
+            self._ended_ns = self._recorder.now_ns()
+
+    def _judged(self) -> str:
+        """How the episode went, by the simulation's judge or, where there is none, by the policy."""
+        return self._verdict or {"done": SUCCESS, "failed": FAILURE}.get(self._outcome, UNKNOWN)
+
+    # --- what is asked ------------------------------------------------------------------------------------------------
+
+    def _begin(self, *, operator: str, task: str) -> str:
+        """Begins an episode; returns why it cannot, or nothing."""
+        self._verdict = self._outcome = ""
+        try:
+            self._recorder.begin(operator=operator, task=task, versions={"python": platform.python_version(), "mcap": version("mcap")})
+        except HumanoidControlError as error:
+            self.get_logger().error(str(error))
+            return str(error)
+        for kind, text in ((ORDER, self._words), (TIER, self._tier), (SUBTASK, self._subtask)):
+            if text:
+                self._recorder.event(kind, text)
+        return ""
+
+    def _start_episode(self, request: StartEpisode.Request, response: StartEpisode.Response) -> StartEpisode.Response:
+        response.message = self._begin(operator=request.operator_name, task=request.task)
+        response.success = not response.message
+        response.name = self._recorder.card.name if response.success else ""
+        return response
+
+    def _end_episode(self, request: EndEpisode.Request, response: EndEpisode.Response) -> EndEpisode.Response:
+        try:
+            response.name = self._recorder.end(outcome=request.outcome or self._judged(), keep=request.keep, note=request.note)
+            response.success = True
+        except HumanoidControlError as error:
+            response.message = str(error)
+        return response
+
+    def _tell(self) -> None:
+        recorder = self._recorder
+        card = recorder.card
+        status = RecorderStatus(episode=card.name if card else "", duration=(recorder.now_ns() - card.begun_ns) / 1e9 if card else 0.0,
+                                messages=recorder.messages if card else 0, missed=recorder.missed, free_space=float(recorder.free_bytes()),
+                                problem=recorder.problem)  # fmt: skip
+        status.header.stamp.sec, status.header.stamp.nanosec = divmod(recorder.now_ns(), 10**9)
+        self._status.publish(status)
+        if recorder.problem:
+            self.health.set(ERROR, recorder.problem, kind="problem")
+        else:
+            self.health.set(OK, f"records {card.name}" if card else "keeps the last minute")
+        self.health.values["missed"] = recorder.missed
+
+
+def _depth(topic: topics.Topic) -> int:
+    """Messages of a topic that may wait."""
+    return min(max(round(WAITING_S * (topic.rate_hz or 0.0)), FEWEST_WAITING), MOST_WAITING)
+
+
+def main() -> int:
+    """Runs the node."""
+    return run_node(lambda: start(RecorderNode()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

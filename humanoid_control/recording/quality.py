@@ -1,0 +1,165 @@
+"""Whether an episode can be trusted: what is missing, late or frozen, stands still, jumps, or ended otherwise than its card says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from mcap.exceptions import McapError
+from mcap_ros2.decoder import DecoderFactory
+
+from humanoid_control.recording.bag import read_bag
+from humanoid_control.recording.card import CARD, FAILURE, INTERRUPTED, SUCCESS, VERDICT, Card
+from humanoid_control.recording.errors import RecordingError
+from humanoid_control.robot_model import RobotModel
+
+STREAM_HZ = 5.0  # from which messages are a stream
+GAP_PERIODS, SHORTEST_GAP_S = 4.0, 0.1  # of a stream's usual period, and at least so long: messages are missing
+LATE_S = 0.5  # from sent to received
+FROZEN_S = 0.5  # of the very same image
+IDLE_S, STILL_RAD_S = 10.0, 0.02  # without a joint that moves
+JUMP_RAD = 0.2  # of what a joint is told, from one command to the next
+SATURATED_SHARE, NEAR_LIMIT_RAD = 0.05, 1e-3  # of the time, of a joint at its limit
+SHORTEST_S = 1.0
+DONE = "done"  # of a verdict
+BEHIND_STAMP = 12  # bytes of CDR: encapsulation, s and ns
+STATE, COMMAND, IMAGE = "/robot_state", "/joint_command", "/compressed"  # how topics' names end
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with an episode, or odd.
+
+    Attributes:
+        kind: in a word.
+        text: what, where and when.
+        is_error: whether it should not be learnt from.
+    """
+
+    kind: str
+    text: str
+    is_error: bool = True
+
+
+@dataclass
+class _Stream:
+    log_s: list[float] = field(default_factory=list)
+    late_s: float = 0.0
+
+
+def check_episode(folder: Path) -> list[Finding]:
+    """What is wrong with an episode; nothing, if all is well.
+
+    Args:
+        folder: of the episode.
+    """
+    try:
+        card = Card.read(folder / CARD)
+        return _check(folder, card)
+    except (RecordingError, McapError, OSError) as error:
+        return [Finding("broken", str(error) or type(error).__name__)]
+
+
+def _check(folder: Path, card: Card) -> list[Finding]:
+    streams: dict[str, _Stream] = defaultdict(_Stream)
+    joints: dict[str, list[tuple[float, np.ndarray]]] = {STATE: [], COMMAND: []}
+    velocities: list[np.ndarray] = []
+    images: dict[str, tuple[bytes, float]] = {}
+    frozen: dict[str, float] = defaultdict(float)
+    decoders, factory = {}, DecoderFactory()
+    for schema, channel, message in read_bag(folder):
+        topic, time_s = channel.topic, (message.log_time - card.begun_ns) / 1e9
+        stream = streams[topic]
+        stream.log_s.append(time_s)
+        stream.late_s = max(stream.late_s, (message.log_time - message.publish_time) / 1e9)
+        if topic.endswith(IMAGE):
+            digest = hashlib.blake2b(message.data[BEHIND_STAMP:], digest_size=8).digest()
+            before, since_s = images.get(topic, (b"", time_s))
+            images[topic] = digest, since_s if digest == before else time_s
+            frozen[topic] = max(frozen[topic], time_s - images[topic][1])
+        kind = next((ending for ending in joints if topic.endswith(ending)), None)
+        if kind is not None:
+            if topic not in decoders:
+                decoders[topic] = factory.decoder_for("cdr", schema)
+            said = decoders[topic](message.data)
+            joints[kind].append((time_s, np.array(said.joint_positions if kind == STATE else said.positions)))
+            if kind == STATE:
+                velocities.append(np.abs(said.joint_velocities).max())
+    findings = [*_of_card(card), *_of_streams(streams, card)]
+    findings += [Finding("frozen camera", f"{topic} showed the very same image for {seconds:.1f} s") for topic, seconds in frozen.items() if seconds > FROZEN_S]
+    return findings + _of_joints(joints, np.array(velocities), card)
+
+
+def _of_card(card: Card) -> list[Finding]:
+    findings = []
+    if card.outcome == INTERRUPTED:
+        findings.append(Finding("interrupted", card.note or "it was cut off"))
+    if card.duration_s < SHORTEST_S:
+        findings.append(Finding("short", f"it lasts {card.duration_s:.2f} s"))
+    verdicts = [event.text for event in card.events if event.kind == VERDICT]
+    if verdicts and card.outcome in (SUCCESS, FAILURE) and (verdicts[-1] == DONE) != (card.outcome == SUCCESS):
+        findings.append(Finding("wrong outcome", f"its card says {card.outcome}, the judge said: {verdicts[-1]}"))
+    return findings
+
+
+def _of_streams(streams: dict[str, _Stream], card: Card) -> list[Finding]:
+    findings = []
+    for topic, stream in sorted(streams.items()):
+        times = np.array([0.0, *stream.log_s, card.duration_s])
+        periods = np.diff(times)
+        if stream.late_s > LATE_S:
+            findings.append(Finding("late", f"{topic} came up to {stream.late_s:.1f} s after it was sent"))
+        if (periods < 0).any():
+            findings.append(Finding("time jump", f"{topic} goes back in time by {-periods.min():.3f} s"))
+        usual = float(np.median(np.diff(stream.log_s))) if len(stream.log_s) > 2 else np.inf
+        if usual > 1.0 / STREAM_HZ:
+            continue
+        gaps = periods > max(GAP_PERIODS * usual, SHORTEST_GAP_S)
+        if gaps.any():
+            where = int(np.argmax(periods))
+            findings.append(Finding("dropped", f"{topic} has {gaps.sum()} gaps, the longest of {periods[where]:.2f} s at {times[where]:.1f} s; "
+                                               f"usually {1000 * usual:.0f} ms"))  # fmt: skip
+    return findings
+
+
+def _of_joints(joints: dict[str, list[tuple[float, np.ndarray]]], fastest: np.ndarray, card: Card) -> list[Finding]:
+    findings = []
+    model = RobotModel.load()
+    if joints[STATE]:
+        times, positions = np.array([time_s for time_s, _ in joints[STATE]]), np.array([q for _, q in joints[STATE]])
+        still = np.flatnonzero(np.diff(np.concatenate([[0], (fastest < STILL_RAD_S).astype(int), [0]])))
+        longest = max((times[min(end, len(times) - 1)] - times[begin] for begin, end in zip(still[::2], still[1::2])), default=0.0)
+        if longest > IDLE_S:
+            findings.append(Finding("idle", f"no joint moves for {longest:.1f} s", is_error=False))
+        at_limit = ((positions < model.position_lower + NEAR_LIMIT_RAD) | (positions > model.position_upper - NEAR_LIMIT_RAD)).mean(axis=0)
+        findings += [Finding("saturated", f"{model.joint_names[joint]} is at its limit for {at_limit[joint]:.0%} of the time", is_error=False)
+                     for joint in np.flatnonzero(at_limit > SATURATED_SHARE)]  # fmt: skip
+    if len(joints[COMMAND]) > 1:
+        told = np.array([q for _, q in joints[COMMAND]])
+        jumps = np.abs(np.diff(told, axis=0))
+        if jumps.max() > JUMP_RAD:
+            row, joint = np.unravel_index(int(jumps.argmax()), jumps.shape)
+            findings.append(Finding("jerk", f"{model.joint_names[joint]} is told to jump by {jumps[row, joint]:.2f} rad at {joints[COMMAND][row + 1][0]:.1f} s"))
+    return findings
+
+
+def duplicates_of(folders: list[Path]) -> list[tuple[Path, Path]]:
+    """Episodes that are others under another name: their robot states are the same, byte by byte."""
+    seen: dict[bytes, Path] = {}
+    found = []
+    for folder in folders:
+        digest = hashlib.blake2b(digest_size=16)
+        try:
+            for _, channel, message in read_bag(folder):
+                if channel.topic.endswith(STATE):
+                    digest.update(message.data)
+        except (RecordingError, McapError, OSError):
+            continue
+        key = digest.digest()
+        if key in seen:
+            found.append((seen[key], folder))
+        seen.setdefault(key, folder)
+    return found
