@@ -24,6 +24,7 @@ BENCHES = {
     "push": "policies.bench.push",
     "gaze": "policies.bench.gaze",
     "perception": "policies.bench.perception",
+    "recorder": "humanoid_control.ros.recorder_bench",
 }
 OPTIONS = ("n", "seed", "workers", "case")
 
@@ -40,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the rows to a file")
     parser.add_argument("--quick", action="store_true", help="fewer samples: to see that it runs, not to quote")
-    parser.add_argument("--n", metavar="N", type=int, help="push: how many in each row; gaze: episodes of each factory")
-    parser.add_argument("--seed", metavar="S", type=int, help="push, gaze: of all that is drawn")
+    parser.add_argument("--n", metavar="N", type=int, help="push: how many in each row; gaze: episodes of each factory; recorder: kills")
+    parser.add_argument("--seed", metavar="S", type=int, help="push, gaze, recorder: of all that is drawn")
     parser.add_argument("--workers", metavar="W", type=int, help="push: processes (default: one for each core)")
     parser.add_argument("--case", metavar="ROW", help="push: one row only")
 

@@ -1,0 +1,244 @@
+"""`humanoid bench recorder`: what the recorder costs and loses under full load, and what is left of it after `kill -9`.
+
+A process publishes all state at 250 Hz and three cameras of 640x480 at 30 Hz; the recorder is the real node, in a domain of its
+own. The peer, where it is installed, is the writer of the package `rosbags`, on the same messages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from humanoid_control.bench.report import Report, progress
+from humanoid_control.demo import find_free_domain
+from humanoid_control.errors import ConfigurationError
+from humanoid_control.recording.bag import bag_file, read_bag
+from humanoid_control.recording.recorder import recover
+from humanoid_control.recording.segments import SegmentWriter, read_messages, read_topics
+from humanoid_control.ros import topics
+from humanoid_control.ros.environment import environment_for_children, prepare_environment
+
+SECONDS, QUICK_SECONDS = 600.0, 5.0
+KILLS, QUICK_KILLS = 50, 2
+KILL_AFTER_S = (0.3, 3.0)
+CAMERAS, CAMERA_HZ, WIDTH, HEIGHT, JPEG_QUALITY = topics.CAMERAS[:3], 30.0, 640, 480, 90
+STATES = (topics.ROBOT_STATE, topics.BASE_ESTIMATE, topics.JOINT_COMMAND, topics.WHOLE_BODY_TARGET, topics.CONTROL_STATUS, topics.POLICY_STATUS)
+TIMEOUT_S = 60.0
+SERVICES = topics.START_EPISODE, topics.END_EPISODE
+
+
+def run(report: Report, *, quick: bool, n: int = KILLS, seed: int = 0) -> None:
+    """Measures; `n` is how often it is killed, `seed` of when.
+
+    Raises:
+        ConfigurationError: a node does not start.
+    """
+    prepare_environment()
+    os.environ["ROS_DOMAIN_ID"] = str(find_free_domain())
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    import rclpy
+
+    rclpy.init()
+    try:
+        node = rclpy.create_node("recorder_bench")
+        with tempfile.TemporaryDirectory() as folder:
+            _full_load(report, node, Path(folder) / "load", QUICK_SECONDS if quick else SECONDS)
+            _kills(report, node, Path(folder) / "kills", QUICK_KILLS if quick else n, random.Random(seed))
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+
+
+def _full_load(report: Report, node: Any, folder: Path, seconds: float) -> None:
+    with _recorder(folder) as recorder, _load() as load:
+        name = _call(node, topics.START_EPISODE, task="bench")
+        before, begun = _cpu_s(recorder.pid), time.monotonic()
+        load.stdin.write(f"{seconds}\n")
+        load.stdin.flush()
+        sent = Counter(json.loads(load.stdout.readline()))
+        time.sleep(1.0)
+        cores = (_cpu_s(recorder.pid) - before) / (time.monotonic() - begun)
+        segments = sorted((folder / f".running-{name}").glob("*.mcap"))
+        if importlib.util.find_spec("rosbags"):
+            _writers(report, segments[-2:] if len(segments) > 1 else segments, folder.parent)
+        _call(node, topics.END_EPISODE, keep=True)
+        bag = _packed(folder, name)
+    found = Counter(channel.topic.lstrip("/") for _, channel, _ in read_bag(bag))
+    what = f"{len(CAMERAS)} cameras {WIDTH}x{HEIGHT} at {CAMERA_HZ:g} Hz, all state at 250 Hz, {seconds:g} s"
+    report.add_value(f"{what}: recorder", cores, "cores")
+    report.add_value("messages sent", sum(sent.values()), "messages")
+    report.add_value("messages missing in the bag", sum((sent - found).values()), "messages", n=sum(sent.values()))
+    report.add_value("bag", bag_file(bag).stat().st_size / 1e6, "MB")
+
+
+def _writers(report: Report, segments: list[Path], folder: Path) -> None:
+    """Messages a second of CPU, ours and the peer's, on the same ones."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+
+    topics_ = read_topics(segments[0])
+    index = {topic.name: number for number, topic in enumerate(topics_)}
+    messages = [message for segment in segments for message in read_messages(segment)]
+    begun = time.process_time()
+    writer = SegmentWriter(folder / "ours.mcap", topics_)
+    for message in messages:
+        writer.add(index[message.topic], message.data, log_ns=message.log_ns, publish_ns=message.publish_ns)
+    writer.close()
+    report.add_value("writing alone, a segment: ours", len(messages) / (time.process_time() - begun), "messages/CPU-s", n=len(messages))
+    begun = time.process_time()
+    with Writer(folder / "peer", version=9, storage_plugin=StoragePlugin.MCAP) as peer:
+        connections = [peer.add_connection(topic.name, topic.type_name, msgdef=topic.definition, rihs01=topic.type_hash) for topic in topics_]
+        for message in messages:
+            peer.write(connections[index[message.topic]], message.log_ns, message.data)
+    report.add_value("writing alone, a bag: rosbags", len(messages) / (time.process_time() - begun), "messages/CPU-s", n=len(messages), peer=True)
+
+
+def _kills(report: Report, node: Any, folder: Path, count: int, rng: random.Random) -> None:
+    lost_s, opened, harmed, hashes = [], 0, 0, {}
+    with _load() as load:
+        load.stdin.write("1e9\n")
+        load.stdin.flush()
+        for number in progress(range(count), "kill -9"):
+            with _recorder(folder, number) as recorder:
+                _call(node, topics.START_EPISODE, number=number, task="bench")
+                time.sleep(rng.uniform(*KILL_AFTER_S))
+                os.kill(recorder.pid, signal.SIGKILL)
+                killed_ns = time.time_ns()
+                recorder.wait()
+            names = recover(folder)
+            harmed += sum(hashlib.sha256(bag_file(folder / name).read_bytes()).hexdigest() != digest for name, digest in hashes.items())
+            for name in names:
+                last_ns = max(message.log_time for _, _, message in read_bag(folder / name))
+                lost_s.append((killed_ns - last_ns) / 1e9)
+                hashes[name] = hashlib.sha256(bag_file(folder / name).read_bytes()).hexdigest()
+            opened += len(names) == 1
+        load.kill()
+    report.add_value("kill -9 in an episode: the file opens", opened / count, "rate", n=count)
+    report.add_value("earlier episodes harmed", harmed, "episodes", n=count)
+    report.add_value("lost at the most", max(lost_s, default=float("nan")), "s", n=count)
+    report.add_value("lost usually", float(np.median(lost_s)) if lost_s else float("nan"), "s", n=count)
+
+
+@contextmanager
+def _recorder(folder: Path, number: int = 0) -> Iterator[subprocess.Popen]:
+    # Services of a recorder that was killed are still announced for a while: each has names of its own.
+    renamed = [part for name in SERVICES for part in ("-r", f"{name}:={name}_{number}")]
+    command = [sys.executable, "-m", "humanoid_control.nodes.recorder_node", "--ros-args", "-p", f"folder:={folder}", "-p", "reserve_gb:=0.0", *renamed]
+    process = subprocess.Popen(command, env=environment_for_children(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(TIMEOUT_S)
+
+
+@contextmanager
+def _load() -> Iterator[subprocess.Popen]:
+    process = subprocess.Popen([sys.executable, "-m", "humanoid_control.ros.recorder_bench"], env=environment_for_children(), text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _call(node: Any, service: str, *, number: int = 0, **fields: Any) -> str:
+    """Asks a recorder; returns the episode's name."""
+    import rclpy
+    from humanoid_interfaces.srv import EndEpisode, StartEpisode
+
+    kind = {topics.START_EPISODE: StartEpisode, topics.END_EPISODE: EndEpisode}[service]
+    client = node.create_client(kind, f"{service}_{number}")
+    if not client.wait_for_service(TIMEOUT_S):
+        raise ConfigurationError("recorder_node does not start; see what `humanoid doctor` says")
+    future = client.call_async(kind.Request(**fields))
+    rclpy.spin_until_future_complete(node, future, timeout_sec=TIMEOUT_S)
+    node.destroy_client(client)
+    if not future.done() or not future.result().success:
+        raise ConfigurationError(f"recorder_node refuses: {future.result().message if future.done() else 'no answer'}")
+    return future.result().name
+
+
+def _packed(folder: Path, name: str) -> Path:
+    until = time.monotonic() + 10 * TIMEOUT_S
+    while not (folder / name).is_dir():
+        if time.monotonic() > until:
+            raise ConfigurationError(f"{name} was not packed within {10 * TIMEOUT_S:g} s")
+        time.sleep(0.2)
+    return folder / name
+
+
+def _cpu_s(pid: int) -> float:
+    """s of CPU time of a process so far, its threads' too."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# --- the load, in a process of its own -----------------------------------------------------------------------------------
+
+
+def _publish() -> None:
+    """Publishes for as many s as each line of the input says, and answers how many messages of each topic were sent."""
+    import rclpy
+    from rclpy.serialization import serialize_message
+
+    from humanoid_control.ros.qos import create_publisher
+
+    prepare_environment()
+    rclpy.init()
+    node = rclpy.create_node("load")
+    rng = np.random.default_rng(0)
+    rows = []
+    for topic in STATES:
+        rows.append((topic.name, create_publisher(node, topic), topic.rate_hz, [serialize_message(topic.message_class()())]))
+    for camera in CAMERAS:
+        topic = topics.camera_topics(camera)["image_raw/compressed"]
+        rows.append((topic.name, create_publisher(node, topic), CAMERA_HZ, [_picture(topic, rng) for _ in range(5)]))
+    for line in sys.stdin:
+        seconds, sent = float(line), Counter()
+        begun = time.monotonic()
+        due = [begun] * len(rows)
+        while (now := time.monotonic()) < begun + seconds:
+            for number, (name, publisher, rate_hz, messages) in enumerate(rows):
+                if now >= due[number]:
+                    due[number] += 1.0 / rate_hz
+                    publisher.publish(messages[sent[name] % len(messages)])
+                    sent[name] += 1
+            time.sleep(max(min(due) - time.monotonic(), 0.0))
+        print(json.dumps(sent), flush=True)
+    rclpy.try_shutdown()
+
+
+def _picture(topic: topics.Topic, rng: np.random.Generator) -> bytes:
+    """A serialised image that compresses like a photograph."""
+    import array
+
+    import cv2
+    from rclpy.serialization import serialize_message
+
+    coarse = rng.integers(0, 256, (HEIGHT // 16, WIDTH // 16, 3), np.uint8)
+    pixels = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).astype(int) + rng.normal(0, 4, (HEIGHT, WIDTH, 3)).astype(int)
+    _, data = cv2.imencode(".jpg", pixels.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return serialize_message(topic.message_class()(format="rgb8; jpeg compressed bgr8", data=array.array("B", data.tobytes())))
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description="the load of `humanoid bench recorder`").parse_args()
+    _publish()
