@@ -36,6 +36,24 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Switch:
+    """One change of who drives.
+
+    Attributes:
+        stamp_s: the robot's clock.
+        before, after: names of tiers.
+        subtask: what the former was doing.
+        reason: why.
+    """
+
+    stamp_s: float
+    before: str
+    after: str
+    subtask: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class PolicyOutput:
     """What a policy wants, and what it thinks.
 
@@ -51,6 +69,7 @@ class PolicyOutput:
         outcome: `running`, `done` or `failed`.
         detail: why it failed.
         tier: who of several it was; empty where there is one.
+        switches: of who drives, that led here since the last output.
     """
 
     targets: tuple[WholeBodyTarget, ...]
@@ -64,6 +83,7 @@ class PolicyOutput:
     outcome: str = RUNNING
     detail: str = ""
     tier: str = ""
+    switches: tuple[Switch, ...] = ()
 
 
 class Policy(Protocol):

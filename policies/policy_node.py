@@ -182,9 +182,9 @@ class PolicyNode(ManagedNode):
         try:
             state = conversions.robot_state_from_message(deserialize_message(data, msg.RobotState))
             observation = Observation(stamp, state, self._estimate, self._control, self._poses_now())
-            before, self._output = self._output, self._policy.act(observation)
-            if before is not None and before.tier != self._output.tier:
-                self.get_logger().warning(f"{self._output.tier} takes over from {before.tier} in {before.subtask}: {self._output.problem}")
+            self._output = self._policy.act(observation)
+            for one in self._output.switches:
+                self.get_logger().warning(f"{one.after} takes over from {one.before} in {one.subtask}: {one.reason}")
             target = self._output.targets[0]
             self._targets.publish(conversions.whole_body_target_to_message(target))
         except HumanoidControlError as error:

@@ -18,7 +18,7 @@ from humanoid_control.types import WholeBodyTarget
 from policies.escalation.person import HANDED_BACK
 from policies.learned.chunks import faded
 from policies.learned.observation_space import odom_from_footprint
-from policies.policy import DONE, FAILED, RUNNING, Observation, Policy, PolicyOutput
+from policies.policy import DONE, FAILED, RUNNING, Observation, Policy, PolicyOutput, Switch
 
 UNSURE_S = 0.4  # s above a tier's limit, before it gives up: one odd look is no reason
 SURE_SHARE, SURE_S = 0.6, 1.0  # of the limit, below which the lower tier is sure again, and for how long
@@ -45,24 +45,6 @@ class Tier:
     policy: Policy
     limit: float | None = None
     gives_back: bool = True
-
-
-@dataclass(frozen=True)
-class Switch:
-    """One change of who drives.
-
-    Attributes:
-        stamp_s: the robot's clock.
-        before, after: names of tiers.
-        subtask: what the former was doing.
-        reason: why.
-    """
-
-    stamp_s: float
-    before: str
-    after: str
-    subtask: str
-    reason: str
 
 
 class Escalating:
@@ -116,6 +98,7 @@ class Escalating:
         now = observation.stamp_s
         if self._since_s is None:
             self._since_s = now
+        switched = len(self.switches)
         output = self.tiers[self._at].policy.act(observation)
         if self._ended == RUNNING:
             reason = self._too_hard(output)
@@ -137,7 +120,7 @@ class Escalating:
         if self._before is not None and share < 1.0:
             target = faded(self._before, target, max(share, 0.0), odom_from_footprint(observation.estimate))
         self._last = target
-        return replace(output, targets=(target,), tier=self.tiers[self._at].name,
+        return replace(output, targets=(target,), tier=self.tiers[self._at].name, switches=tuple(self.switches[switched:]),
                        problem=output.problem or (self.switches[-1].reason if self._at > 0 and self.switches else ""))  # fmt: skip
 
     def _too_hard(self, output: PolicyOutput) -> str:

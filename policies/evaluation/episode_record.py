@@ -43,7 +43,7 @@ class OrderTimeline:
     tiers_s: dict[str, float] = field(default_factory=dict)
     switches: list[dict] = field(default_factory=list)
     unsure: float = 0.0
-    _tier: str = ""
+    _noted: PolicyOutput | None = None
     _time_s: float = 0.0
     _recent: deque = field(default_factory=deque)
     _progress: float = 0.0
@@ -55,10 +55,10 @@ class OrderTimeline:
         self.subtask, self.problem = output.subtask, output.problem or self.problem
         if output.tier:
             self.tiers_s[output.tier] = self.tiers_s.get(output.tier, 0.0) + period_s
-            if self._tier and output.tier != self._tier:
-                self.switches.append({"time_s": round(self._time_s, 3), "from": self._tier, "to": output.tier, "subtask": output.subtask,
-                                      "reason": output.problem})  # fmt: skip
-            self._tier = output.tier
+        if output is not self._noted:  # one output lasts for several ticks
+            self.switches += [{"time_s": round(self._time_s, 3), "from": one.before, "to": one.after, "subtask": one.subtask, "reason": one.reason}
+                              for one in output.switches]  # fmt: skip
+            self._noted = output
         self._time_s += period_s
         self._recent.append(output.uncertainty)
         if len(self._recent) > round(UNSURE_S / period_s):

@@ -95,7 +95,7 @@ class PosePolicy:
         self._memory = Memory(0, 0.0)
         self._goal: np.ndarray | None = None
         self._said = ("begin", "", 0.0, 0.0)
-        self._next_s = -np.inf
+        self._next_s = self._look_s = -np.inf
         self._last: WholeBodyTarget | None = None
         self._unseen_since: float | None = None
         self._odom_from_tote: np.ndarray | None = None
@@ -110,7 +110,9 @@ class PosePolicy:
             problem = self._missing(observation, now)
             if not problem:
                 try:
-                    self._told_way = self._way.way(observation.poses, observation.estimate)
+                    if now >= self._look_s:
+                        self._look_s = now + STEP_S
+                        self._told_way = self._way.way(observation.poses, observation.estimate)
                     if now >= self._next_s:
                         self._next_s = now + REPLAN_S
                         self._think(observation, footprint)

@@ -17,7 +17,7 @@ from perception.poses import PoseSet
 from policies.learned.observation_space import footprint_from_base
 from policies.scripted.navigation import CORNER_RADIUS, frame_from_map
 
-OFF_WAY = 0.35  # m from the way, beyond which another is planned
+OFF_WAY = 0.12  # m from the way, beyond which another is planned: after a step back from a station it leads around its posts
 STAND_OFF = 0.67  # m before the middle of a tote, where ways end: what is left to go is straight
 WAY_NAMES = tuple(f"way_to_{where}.{part}" for where in ("source", "goal") for part in ("x", "y", "left"))
 

@@ -104,7 +104,9 @@ def read_frames(data: Demonstrations) -> PoseFrames:
                 since_s[frame] = since_s[frame - 1] + 1.0 / data.fps if subtask[frame] == subtask[frame - 1] else 0.0
         rows = np.minimum(np.arange(span.start, span.stop)[:, None] + np.arange(STEPS), span.stop - 1)  # (T, STEPS)
         chunk[span] = encode_chunk(columns[schema.ACTION][rows].astype(float), footprints[rows], reference[span].astype(float))
-        valid[span] = np.arange(STEPS) < np.minimum(clean[span], span.stop - np.arange(span.start, span.stop))[:, None]
+        clean_now = np.arange(STEPS) < np.minimum(clean[span], span.stop - np.arange(span.start, span.stop))[:, None]
+        # A chunk is for its sub-task: what comes after is told once that is chosen, and not a step too early.
+        valid[span] = clean_now & (subtask[rows] == subtask[span, None])
         done[span.stop - round(DONE_S * data.fps) : span.stop] = 1.0
     return PoseFrames(columns[schema.STATE], reference, columns[schema.GOAL], columns[schema.WAY], columns[schema.TOTE_POSE], subtask, since_s,
                       turn_s, chunk, valid, done, episode).part(np.flatnonzero(expert))  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from humanoid_control.errors import TargetError
 from humanoid_control.types import WholeBodyTarget
 from policies.evaluation.episode_record import OrderTimeline, record_episode
-from policies.policy import FAILED, PolicyOutput
+from policies.policy import FAILED, PolicyOutput, Switch
 from policies.registry import make_policy
 
 
@@ -31,9 +31,11 @@ def test_going_back_in_the_plan_is_a_retry_however_many_steps_back_it_goes():
 
 def test_who_drove_for_how_long_is_told_and_why_that_changed():
     timeline = OrderTimeline()
+    change = Switch(3.0, "small", "scripted", "reach", "unsure")
     for k in range(200):
-        tier = "small" if k < 150 else "scripted"
-        timeline.note(PolicyOutput((), 0.02, "reach", tier=tier, problem="unsure" if tier == "scripted" else ""), 0.02)
+        output = PolicyOutput((), 0.02, "reach", tier="small" if k < 150 else "scripted", switches=(change,) if k == 150 else ())
+        for _ in range(5):  # one output lasts for several ticks of control
+            timeline.note(output, 0.004)
     assert timeline.tiers_s == pytest.approx({"small": 3.0, "scripted": 1.0})
     assert timeline.switches == [{"time_s": 3.0, "from": "small", "to": "scripted", "subtask": "reach", "reason": "unsure"}]
 
