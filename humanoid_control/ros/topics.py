@@ -17,6 +17,8 @@ STOP = "stop"  # service humanoid_interfaces/srv/Stop
 RESUME = "resume"  # service std_srvs/srv/Trigger: control starts anew after a stop
 START_EPISODE = "start_episode"  # service humanoid_interfaces/srv/StartEpisode
 END_EPISODE = "end_episode"  # service humanoid_interfaces/srv/EndEpisode
+TAKE_OVER = "take_over"  # service std_srvs/srv/Trigger: the operator drives from now on
+HAND_BACK = "hand_back"  # service std_srvs/srv/Trigger: the operator drives no more
 CONFIRM_FLOOR = "confirm_floor"  # service std_srvs/srv/Trigger: hands are free, totes are where they were
 
 
@@ -108,6 +110,12 @@ RECORDER_STATUS = Topic("recorder_status", "humanoid_interfaces/msg/RecorderStat
 DETECTIONS = Topic("detections", "vision_msgs/msg/Detection3DArray", "state", None, None, True,
                    "poses of totes and stations with covariances")
 
+JOY = Topic("joy", "sensor_msgs/msg/Joy", "latest", 50.0, 0.1, True, "the operator's gamepad, as the package joy publishes it")
+OPERATOR_HANDS = tuple(
+    Topic(f"operator/{side}_hand", "geometry_msgs/msg/PoseStamped", "latest", 50.0, 0.1, True,
+          "the operator's hand by any tracker: x ahead of the operator, y to the left, z up")
+    for side in ("left", "right"))
+
 DRAWN = {camera: Topic(f"detections/{camera}", "sensor_msgs/msg/Image", "sensor", None, None, False,
                        "the newest image with what is known drawn in, for people; made for who subscribes only")
          for camera in CAMERAS}
@@ -115,7 +123,7 @@ DRAWN = {camera: Topic(f"detections/{camera}", "sensor_msgs/msg/Image", "sensor"
 TOPICS: tuple[Topic, ...] = (
     ROBOT_STATE, BASE_ESTIMATE, JOINT_COMMAND, WHOLE_BODY_TARGET, CONTROL_STATUS, POLICY_STATUS, JOINT_STATES, IMU,
     ODOM, TF, TF_STATIC, ROBOT_DESCRIPTION, CLOCK, DIAGNOSTICS, CURRENT_ORDER, SIMULATION_STATE, SIMULATION_VERDICT,
-    RECORDER_STATUS, DETECTIONS,
+    RECORDER_STATUS, DETECTIONS, JOY, *OPERATOR_HANDS,
     *(topic for camera in CAMERAS for topic in _camera_topics(camera)), *DRAWN.values(),
 )
 # fmt: on

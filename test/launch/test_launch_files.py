@@ -42,7 +42,8 @@ FACTORY = SIM | {"policy_node", "mission_node"}
     (("robot",), ROBOT), (("sim",), SIM), (("factory",), FACTORY),
     (("sim", "cameras:=true"), SIM | {"camera_node"}), (("factory", "video:=film.mp4"), FACTORY | {"camera_node"}),
     (("factory", "viewer:=true", "factory:=racks", "seed:=3"), FACTORY | {"viewer_node"}),
-    (("factory", "record:=episodes"), FACTORY | {"recorder_node"})])  # fmt: skip
+    (("factory", "record:=episodes"), FACTORY | {"recorder_node"}), (("teleop",), SIM | {"teleop_node"}),
+    (("teleop", "record:=episodes"), SIM | {"teleop_node", "recorder_node"})])  # fmt: skip
 def test_launch_files_start_these_nodes(arguments, nodes):
     assert set(nodes_of(*arguments)) == nodes
 

@@ -21,6 +21,7 @@ MODULES = {
     "description_node": "humanoid_control.nodes.description_node",
     "camera_node": "humanoid_control.nodes.camera_node",
     "viewer_node": "humanoid_control.nodes.viewer_node",
+    "teleop_node": "humanoid_control.nodes.teleop_node",
     "recorder_node": "humanoid_control.nodes.recorder_node",
     "mission_node": "humanoid_control.nodes.mission_node",
     "perception_node": "perception.perception_node",

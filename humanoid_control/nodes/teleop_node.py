@@ -1,0 +1,191 @@
+"""A person drives: hands by any tracker that publishes poses, hands and walking by a gamepad.
+
+It listens to `/joy` (`sensor_msgs/Joy`) and to `/operator/left_hand` and `/operator/right_hand` (`geometry_msgs/PoseStamped`),
+and publishes whole-body targets while it is in control, which `/take_over` and `/hand_back` begin and end.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+
+import numpy as np
+from humanoid_interfaces import msg
+from std_srvs.srv import Trigger
+
+from humanoid_control.errors import HumanoidControlError
+from humanoid_control.inverse_kinematics import warm_up
+from humanoid_control.nodes.health import OK, WARN
+from humanoid_control.nodes.life_cycle import ManagedNode, start
+from humanoid_control.nodes.polled import Polled
+from humanoid_control.robot_model import RobotModel
+from humanoid_control.ros import conversions, topics
+from humanoid_control.ros.node_main import run_node
+from humanoid_control.ros.parameters import parameter
+from humanoid_control.ros.qos import create_publisher
+from humanoid_control.teleoperation.gamepad import Gamepad
+from humanoid_control.teleoperation.operator_input import HandInput, OperatorInput
+from humanoid_control.teleoperation.retargeting import TIMEOUT_S, Retargeting, TeleoperationLimits
+from humanoid_control.transforms import from_pose
+from humanoid_control.types import BaseEstimate, ControlStatus, RobotState
+
+NAME = "teleop_node"
+PERIOD_S, POLL_PERIOD_S = 0.02, 0.005
+SUBTASK = "teleoperate"
+LEAST_ELAPSED_S, MOST_ELAPSED_S = 0.0, 0.1  # between two messages of a gamepad, that sticks move hands for
+
+
+@dataclass(frozen=True)
+class TeleopParameters:
+    """See config/teleop_node.yaml."""
+
+    scale: float = parameter(1.0, "m of the robot's hand for each m of the operator's", minimum=0.1, maximum=2.0)
+    hand_speed: float = parameter(0.6, "m/s of hands, at most", minimum=0.05, maximum=1.0)
+    walk_speed: float = parameter(0.35, "m/s ahead at full stick", minimum=0.0, maximum=0.4)
+    in_control: bool = parameter(False, "drive from the start, without /take_over: where nobody else does")
+    autostart: bool = parameter(True, "configure and activate by itself")
+
+
+class TeleopNode(ManagedNode):
+    """See the module."""
+
+    def __init__(self) -> None:
+        """Makes the node.
+
+        Raises:
+            ConfigurationError: a parameter is wrong.
+        """
+        super().__init__(NAME, TeleopParameters)
+
+    def configure(self) -> None:
+        """See `ManagedNode.configure`."""
+        warm_up()
+        p, usual = self.parameters, TeleoperationLimits()
+        limits = replace(usual, scale=p.scale, hand_speed=p.hand_speed, walk=(p.walk_speed, *usual.walk[1:]))
+        self._retargeting = Retargeting(RobotModel.load(), limits, period_s=PERIOD_S)
+        self._targets = create_publisher(self, topics.WHOLE_BODY_TARGET)
+        self._status = create_publisher(self, topics.POLICY_STATUS)
+        self._in_control, self._driving, self._why_not = p.in_control, False, ""
+
+    def activate(self) -> None:
+        """See `ManagedNode.activate`."""
+        self._gamepad = Gamepad()
+        self._tracked: list[tuple[float, np.ndarray] | None] = [None, None]
+        self._joy: tuple[tuple[HandInput, HandInput], bool, np.ndarray] | None = None
+        self._joy_s, self._next_s = -np.inf, -np.inf
+        self._state: RobotState | None = None
+        self._estimate: BaseEstimate | None = None
+        self._control: ControlStatus | None = None
+        self._inputs = [
+            (Polled(self, topics.BASE_ESTIMATE), self._take_estimate), (Polled(self, topics.CONTROL_STATUS), self._take_control),
+            (Polled(self, topics.JOY), self._take_joy), (Polled(self, topics.OPERATOR_HANDS[0]), lambda message: self._take_hand(0, message)),
+            (Polled(self, topics.OPERATOR_HANDS[1]), lambda message: self._take_hand(1, message)),
+            (Polled(self, topics.ROBOT_STATE), self._take_state),
+        ]  # fmt: skip
+        self._work_timers = [self.create_timer(POLL_PERIOD_S, self._look), self.create_timer(1.0 / topics.POLICY_STATUS.rate_hz, self._tell)]
+        self._offers = [self.create_service(Trigger, topics.TAKE_OVER, self._take_over), self.create_service(Trigger, topics.HAND_BACK, self._hand_back)]
+
+    def deactivate(self) -> None:
+        """See `ManagedNode.deactivate`."""
+        for timer in self._work_timers:
+            self.destroy_timer(timer)
+        for service in self._offers:
+            self.destroy_service(service)
+        for ear, _ in self._inputs:
+            ear.destroy()
+        self._driving = False
+
+    # --- what is heard ------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        for ear, take in self._inputs:
+            for message in ear.take():
+                try:
+                    take(message)
+                except HumanoidControlError as error:
+                    self.health.set(WARN, str(error))
+
+    def _take_estimate(self, message: msg.BaseEstimate) -> None:
+        self._estimate = conversions.base_estimate_from_message(message)
+
+    def _take_control(self, message: msg.ControlStatus) -> None:
+        self._control = conversions.control_status_from_message(message)
+        if self._control.mode == "stopped":
+            self._driving = False  # begins anew from wherever the robot is then
+
+    def _take_joy(self, message) -> None:
+        if self._state is None:
+            return
+        now = self._state.stamp_s
+        elapsed_s = float(np.clip(now - self._joy_s, LEAST_ELAPSED_S, MOST_ELAPSED_S))
+        self._joy, self._joy_s = self._gamepad.read(message.axes, message.buttons, elapsed_s), now
+
+    def _take_hand(self, side: int, message) -> None:
+        if self._state is not None:
+            self._tracked[side] = self._state.stamp_s, from_pose(conversions.pose_from_message(message.pose))
+
+    # --- driving ------------------------------------------------------------------------------------------------------
+
+    def _take_state(self, message: msg.RobotState) -> None:
+        self._state = conversions.robot_state_from_message(message)
+        now = self._state.stamp_s
+        if now < self._next_s and self._next_s - now <= PERIOD_S:
+            return
+        self._next_s = now + PERIOD_S - 1e-4
+        if not self._in_control or self._estimate is None or self._control is None or self._control.mode == "stopped":
+            return
+        if not self._driving:
+            self._retargeting.begin(self._state, self._estimate)
+            self._driving = True
+        given = self._given(now)
+        if given is not None:
+            self._retargeting.take(given)
+        self._targets.publish(conversions.whole_body_target_to_message(self._retargeting.target(now)))
+        if self._retargeting.holds:
+            self.health.set(WARN, f"holds: {self._retargeting.holds}", kind="holds")
+        else:
+            self.health.set(OK, "the operator drives")
+
+    def _given(self, now: float) -> OperatorInput | None:
+        """What the operator does; None where the gamepad, which has the clutches, is silent."""
+        if self._joy is None or now - self._joy_s > TIMEOUT_S:
+            return None
+        hands, drives, walk = self._joy
+        placed = []
+        for hand, tracked in zip(hands, self._tracked):
+            # A tracker that has fallen silent is no hand: its clutch opens.
+            pose = hand.pose if tracked is None else tracked[1] if now - tracked[0] <= TIMEOUT_S else None
+            placed.append(replace(hand, pose=pose))
+        return OperatorInput(self._joy_s, tuple(placed), drives, walk)
+
+    # --- what is asked, and told --------------------------------------------------------------------------------------
+
+    def _take_over(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = True, "the operator is in control" if not self._in_control else "the operator was in control"
+        if not self._in_control:
+            self._in_control, self._driving = True, False
+        return response
+
+    def _hand_back(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = True, "the operator has let go"
+        self._in_control = self._driving = False
+        self.health.set(OK, "waits for /take_over")
+        return response
+
+    def _tell(self) -> None:
+        if not self._in_control:
+            return  # somebody else has the say, and says so
+        status = msg.PolicyStatus(policy="operator", sub_task=SUBTASK, reason="a person drives", problem=self._retargeting.holds,
+                                  uncertainty=float("nan"), tier=msg.PolicyStatus.TIER_OPERATOR)  # fmt: skip
+        if self._state is not None:
+            status.header = conversions.make_header(self._state.stamp_s)
+        self._status.publish(status)
+
+
+def main() -> int:
+    """Runs the node."""
+    return run_node(lambda: start(TeleopNode()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
