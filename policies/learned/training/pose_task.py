@@ -105,8 +105,9 @@ def read_frames(data: Demonstrations) -> PoseFrames:
         rows = np.minimum(np.arange(span.start, span.stop)[:, None] + np.arange(STEPS), span.stop - 1)  # (T, STEPS)
         chunk[span] = encode_chunk(columns[schema.ACTION][rows].astype(float), footprints[rows], reference[span].astype(float))
         clean_now = np.arange(STEPS) < np.minimum(clean[span], span.stop - np.arange(span.start, span.stop))[:, None]
-        # A chunk is for its sub-task: what comes after is told once that is chosen, and not a step too early.
-        valid[span] = clean_now & (subtask[rows] == subtask[span, None])
+        # Walking and standing begin with their sub-task, not a step too early: hands may go on to what comes next.
+        moving = chunk[span, :, MOVING]
+        valid[span] = clean_now & ((subtask[rows] == subtask[span, None]) | (moving == moving[:, :1]))
         done[span.stop - round(DONE_S * data.fps) : span.stop] = 1.0
     return PoseFrames(columns[schema.STATE], reference, columns[schema.GOAL], columns[schema.WAY], columns[schema.TOTE_POSE], subtask, since_s,
                       turn_s, chunk, valid, done, episode).part(np.flatnonzero(expert))  # fmt: skip
