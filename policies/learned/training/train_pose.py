@@ -33,6 +33,7 @@ from policies.subtasks import SUBTASKS
 CHECK_EVERY = 20  # one demonstration in so many is not trained on, for the curves
 FEWEST = 20  # demonstrations
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 512, 2e-2, 0.01
+GOING_ON_RATE = 8e-3  # of a network that has learnt from less data: a higher one begins anew
 MUON = ("blocks", "choices", "doing_blocks", "heads")  # layers: with it a loss that AdamW reached in 270 s was reached in 120 s
 
 
@@ -65,7 +66,7 @@ def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: 
     frames = PoseFrames.joined([read_frames(demonstrations) for demonstrations in sets])
     kept = frames.episode % CHECK_EVERY == 0
     training, checking = frames.part(np.flatnonzero(~kept)), frames.part(np.flatnonzero(kept))
-    options = TrainingOptions(minutes=minutes, batch=BATCH, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, muon=MUON,
+    options = TrainingOptions(minutes=minutes, batch=BATCH, learning_rate=LEARNING_RATE if begin_with is None else GOING_ON_RATE, weight_decay=WEIGHT_DECAY, muon=MUON,
                               device=choose_device(device), seed=seed)  # fmt: skip
     run = Run(NAME, PoseTask, training, checking, out, options)
     if not run.resume() and begin_with is not None:

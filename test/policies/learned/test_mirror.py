@@ -61,7 +61,7 @@ def test_a_chunk_in_the_mirror_is_the_chunk_of_the_motion_in_the_mirror(model):
 
     def chunk(hands, floor, sign):
         targets = [WholeBodyTarget(0.0, FRAME_BASE_FOOTPRINT, np.array([0.1, 0.05 * sign, 0.2 * sign * (k % 2)]) * (k > 5),
-                                   np.array([to_pose(hand @ planar(0.01 * k, 0.0, 0.02 * k * sign * s)) for hand, s in zip(hands, (1, 1))]),
+                                   np.array([to_pose(hand @ planar(0.01 * k, 0.0, 0.02 * k * sign)) for hand in hands]),
                                    np.ones(2, bool), gripper_openings=np.array([0.02, 0.05])[::sign]) for k in range(STEPS)]  # fmt: skip
         return encode_chunk(np.array([encode_target(target, np.eye(4)) for target in targets]), floor, numbers(hands))
 
