@@ -52,15 +52,15 @@ class Polled:
 
     def take(self) -> list[Any]:
         """What has come since the last look, oldest first."""
-        return [message for message, _ in self.take_with_times()]
+        return [message for message, _, _ in self.take_with_times()]
 
-    def take_with_times(self) -> list[tuple[Any, int]]:
-        """What has come since the last look, oldest first, each with when it was sent, in ns since the epoch."""
+    def take_with_times(self) -> list[tuple[Any, int, int]]:
+        """What has come since the last look, oldest first, each with when it was sent and received, in ns since the epoch."""
         messages = []
         handle = self._subscription.handle
         with handle:
             while (taken := handle.take_message(self._subscription.msg_type, self._raw)) is not None:
-                messages.append((taken[0], taken[1]["source_timestamp"]))
+                messages.append((taken[0], taken[1]["source_timestamp"], taken[1]["received_timestamp"]))
         return messages
 
     def destroy(self) -> None:

@@ -33,7 +33,8 @@ LISTEN_PERIOD_S = 0.02
 WAITING_S = 4.0  # of messages that wait while this process sleeps
 MOST_WAITING, FEWEST_WAITING = 1000, 100
 BY_HAND, BY_ORDER = "by_hand", "by_order"
-SETTLE_S = 0.5  # after an order's end: hands come away, and the verdict comes
+SETTLE_S = 0.5  # after an order's end: hands come away
+JUDGE_S = 5.0  # after it, until which a simulation's judge is waited for
 TIERS = {PolicyStatus.TIER_SCRIPTED: "scripted", PolicyStatus.TIER_LEARNED: "learned", PolicyStatus.TIER_OPERATOR: "operator"}
 
 
@@ -74,7 +75,7 @@ class RecorderNode(ManagedNode):
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
         self._ears = [Polled(self, topic, depth=_depth(topic), raw=True) for topic in self._rows]
-        self._order_id = self._words = ""
+        self._order_id = self._judged_id = self._words = ""
         self._ended_ns, self._subtask, self._tier, self._verdict, self._outcome = 0, "", "", "", ""
         self._listeners = {topics.CURRENT_ORDER: (Order, self._hear_order), topics.POLICY_STATUS: (PolicyStatus, self._hear_policy),
                            topics.SIMULATION_VERDICT: (Verdict, self._hear_verdict)}  # fmt: skip
@@ -109,12 +110,13 @@ class RecorderNode(ManagedNode):
         recorder = self._recorder
         for number, (topic, ear) in enumerate(zip(self._rows, self._ears)):
             listener = self._listeners.get(topic)
-            for data, sent_ns in ear.take_with_times():
+            for data, sent_ns, received_ns in ear.take_with_times():
                 if listener is not None:  # before it is written: what begins an episode belongs to it
                     listener[1](deserialize_message(data, listener[0]))
-                recorder.add(number, data, publish_ns=sent_ns)
+                recorder.add(number, data, publish_ns=sent_ns, received_ns=received_ns)
         recorder.tick()
-        if self._ended_ns and recorder.now_ns() - self._ended_ns > SETTLE_S * 1e9:
+        since_s = (recorder.now_ns() - self._ended_ns) / 1e9
+        if self._ended_ns and since_s > SETTLE_S and (self._verdict or since_s > JUDGE_S or not self._has_judge()):
             self._ended_ns = 0
             if recorder.card is not None:
                 recorder.end(outcome=self._judged())
@@ -124,6 +126,7 @@ class RecorderNode(ManagedNode):
         if order == self._order_id and bool(message.tote) == bool(self._words):
             return
         self._order_id = order
+        self._judged_id = order if message.tote else self._judged_id
         self._words = f"bring {message.tote} to {message.to}" if message.tote else ""
         if self.parameters.episodes == BY_ORDER and message.tote:
             if self._recorder.card is not None:
@@ -149,7 +152,12 @@ class RecorderNode(ManagedNode):
             if self.parameters.episodes == BY_ORDER:
                 self._ended_ns = self._recorder.now_ns()
 
+    def _has_judge(self) -> bool:
+        return self.count_publishers(topics.SIMULATION_VERDICT.name) > 0
+
     def _hear_verdict(self, message: Verdict) -> None:
+        if message.order_id != self._judged_id:
+            return  # of an order before
         self._verdict = SUCCESS if message.done else FAILURE
         self._recorder.event(VERDICT, "done" if message.done else f"{message.reason}: {message.detail}")
         if self.parameters.episodes == BY_ORDER:

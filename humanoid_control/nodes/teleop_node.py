@@ -32,6 +32,7 @@ from humanoid_control.types import BaseEstimate, ControlStatus, RobotState
 NAME = "teleop_node"
 PERIOD_S, POLL_PERIOD_S = 0.02, 0.005
 SUBTASK = "teleoperate"
+UNIT_WITHIN = 1e-2  # of a quaternion's length
 LEAST_ELAPSED_S, MOST_ELAPSED_S = 0.0, 0.1  # between two messages of a gamepad, that sticks move hands for
 
 
@@ -65,14 +66,12 @@ class TeleopNode(ManagedNode):
         self._retargeting = Retargeting(RobotModel.load(), limits, period_s=PERIOD_S)
         self._targets = create_publisher(self, topics.WHOLE_BODY_TARGET)
         self._status = create_publisher(self, topics.POLICY_STATUS)
-        self._in_control, self._driving, self._why_not = p.in_control, False, ""
 
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
-        self._gamepad = Gamepad()
-        self._tracked: list[tuple[float, np.ndarray] | None] = [None, None]
-        self._joy: tuple[tuple[HandInput, HandInput], bool, np.ndarray] | None = None
-        self._joy_s, self._next_s = -np.inf, -np.inf
+        self._in_control, self._driving = self.parameters.in_control, False
+        self._next_s = -np.inf
+        self._forget()
         self._state: RobotState | None = None
         self._estimate: BaseEstimate | None = None
         self._control: ControlStatus | None = None
@@ -94,6 +93,14 @@ class TeleopNode(ManagedNode):
         for ear, _ in self._inputs:
             ear.destroy()
         self._driving = False
+
+    def _forget(self) -> None:
+        """Nothing was heard of the operator yet."""
+        self._gamepad = Gamepad()
+        self._tracked: list[tuple[float, np.ndarray | None] | None] = [None, None]
+        self._by_tracker = [False, False]
+        self._joy: tuple[tuple[HandInput, HandInput], bool, np.ndarray] | None = None
+        self._joy_s = -np.inf
 
     # --- what is heard ------------------------------------------------------------------------------------------------
 
@@ -118,18 +125,26 @@ class TeleopNode(ManagedNode):
             return
         now = self._state.stamp_s
         elapsed_s = float(np.clip(now - self._joy_s, LEAST_ELAPSED_S, MOST_ELAPSED_S))
-        self._joy, self._joy_s = self._gamepad.read(message.axes, message.buttons, elapsed_s), now
+        tracked = tuple(each is not None for each in self._tracked)
+        self._joy, self._joy_s = self._gamepad.read(message.axes, message.buttons, elapsed_s, tracked), now
 
     def _take_hand(self, side: int, message) -> None:
-        if self._state is not None:
-            self._tracked[side] = self._state.stamp_s, from_pose(conversions.pose_from_message(message.pose))
+        if self._state is None:
+            return
+        pose = conversions.pose_from_message(message.pose)
+        # Trackers that have lost a hand say so in many ways: by no numbers, or by no rotation.
+        is_pose = bool(np.isfinite(pose).all()) and abs(np.linalg.norm(pose[3:]) - 1.0) < UNIT_WITHIN
+        self._tracked[side] = self._state.stamp_s, from_pose(pose) if is_pose else None
 
     # --- driving ------------------------------------------------------------------------------------------------------
 
     def _take_state(self, message: msg.RobotState) -> None:
         self._state = conversions.robot_state_from_message(message)
         now = self._state.stamp_s
-        if now < self._next_s and self._next_s - now <= PERIOD_S:
+        if now < self._next_s - MOST_ELAPSED_S:  # another control, whose clock begins anew: what was heard is of the old one
+            self._driving = False
+            self._forget()
+        elif now < self._next_s:
             return
         self._next_s = now + PERIOD_S - 1e-4
         if not self._in_control or self._estimate is None or self._control is None or self._control.mode == "stopped":
@@ -139,7 +154,10 @@ class TeleopNode(ManagedNode):
             self._driving = True
         given = self._given(now)
         if given is not None:
-            self._retargeting.take(given)
+            try:
+                self._retargeting.take(given)
+            except HumanoidControlError as error:  # the robot holds, as if it had not come
+                self.health.set(WARN, str(error))
         self._targets.publish(conversions.whole_body_target_to_message(self._retargeting.target(now)))
         if self._retargeting.holds:
             self.health.set(WARN, f"holds: {self._retargeting.holds}", kind="holds")
@@ -152,10 +170,12 @@ class TeleopNode(ManagedNode):
             return None
         hands, drives, walk = self._joy
         placed = []
-        for hand, tracked in zip(hands, self._tracked):
-            # A tracker that has fallen silent is no hand: its clutch opens.
+        for side, (hand, tracked) in enumerate(zip(hands, self._tracked)):
+            # A tracker that has fallen silent is no hand: its clutch opens. So it does when another begins to tell where the hand is.
             pose = hand.pose if tracked is None else tracked[1] if now - tracked[0] <= TIMEOUT_S else None
-            placed.append(replace(hand, pose=pose))
+            by_tracker = tracked is not None
+            placed.append(replace(hand, pose=pose if by_tracker == self._by_tracker[side] else None))
+            self._by_tracker[side] = by_tracker
         return OperatorInput(self._joy_s, tuple(placed), drives, walk)
 
     # --- what is asked, and told --------------------------------------------------------------------------------------

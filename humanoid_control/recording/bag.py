@@ -40,7 +40,7 @@ def pack(segments: Sequence[Path], folder: Path, *, begin_ns: int = 0, end_ns: i
     topics = next((found for found in map(read_topics, segments) if found), None)
     if topics is None:
         raise RecordingError(f"{folder.name}: nothing was recorded")
-    part = folder.with_name(PART + folder.name)
+    part = folder.with_name(f"{PART}{os.getpid()}-{folder.name}")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
@@ -125,6 +125,13 @@ def bag_file(folder: Path) -> Path:
     if len(files) != 1 or not (folder / METADATA).is_file():
         raise RecordingError(f"{folder} is no whole bag: one .mcap file and {METADATA} are needed")
     return files[0]
+
+
+def remove(folder: Path) -> None:
+    """Removes a folder, which is whole or not there for whoever looks meanwhile."""
+    gone = folder.with_name(f"{PART}{os.getpid()}-gone-{folder.name}")
+    folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _synchronise(path: Path) -> None:

@@ -74,6 +74,16 @@ class Card:
         """As a file holds it."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
+    def write(self, path: Path) -> None:
+        """Puts it in a file, whole or not at all.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        new = path.with_name(f"{path.name}.new")
+        new.write_text(self.to_json())
+        new.replace(path)
+
     @classmethod
     def read(cls, path: Path) -> Card:
         """The card of a file.

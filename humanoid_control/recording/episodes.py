@@ -99,20 +99,21 @@ def _show(console: Console, args: argparse.Namespace) -> int:
 
 def _check(console: Console, args: argparse.Namespace) -> int:
     folders = episodes_in(args.folder)
-    rows, bad = [], 0
+    rows, bad = [], set()
     for folder in track(folders, "checks", console=console, transient=True, disable=not console.is_terminal):
         findings = check_episode(folder)
-        bad += any(finding.is_error for finding in findings)
+        if any(finding.is_error for finding in findings):
+            bad.add(folder)
         rows.append({"name": folder.name, "findings": [vars(finding) for finding in findings]})
         for finding in findings:
             console.print(f"{folder.name}: {'' if finding.is_error else 'odd: '}{finding.kind}: {finding.text}")
     for first, second in duplicates_of(folders):
-        bad += 1
+        bad.add(second)
         next(row for row in rows if row["name"] == second.name)["findings"].append(
             {"kind": "duplicate", "text": f"the same as {first.name}", "is_error": True})  # fmt: skip
         console.print(f"{second.name}: duplicate: the same as {first.name}")
-    console.print(f"{len(folders) - bad} of {len(folders)} episodes can be trusted")
-    _write(args.json, {"episodes": rows, "trusted": len(folders) - bad})
+    console.print(f"{len(folders) - len(bad)} of {len(folders)} episodes can be trusted")
+    _write(args.json, {"episodes": rows, "trusted": len(folders) - len(bad)})
     return 1 if bad else 0
 
 
@@ -122,9 +123,7 @@ def _label(console: Console, args: argparse.Namespace) -> int:
         raise ConfigurationError("nothing to put on the card; give --outcome, --note or both")
     card = Card.read(folder / CARD)
     card.outcome, card.note = args.outcome or card.outcome, card.note if args.note is None else args.note
-    new = folder / f"{CARD}.new"
-    new.write_text(card.to_json())
-    new.replace(folder / CARD)
+    card.write(folder / CARD)
     console.print(f"{folder.name}: {card.outcome}{f', {card.note}' if card.note else ''}")
     return 0
 

@@ -106,7 +106,7 @@ def _of_card(card: Card) -> list[Finding]:
 
 
 def _of_streams(streams: dict[str, _Stream], card: Card) -> list[Finding]:
-    findings = []
+    findings = [Finding("missing", f"there is no {topic[1:]} in it") for topic in (STATE, COMMAND) if not any(name.endswith(topic) for name in streams)]
     for topic, stream in sorted(streams.items()):
         times = np.array([0.0, *stream.log_s, card.duration_s])
         periods = np.diff(times)

@@ -21,14 +21,17 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
-from humanoid_control.recording.bag import PART
+from humanoid_control.recording.bag import PART, remove
 from humanoid_control.recording.card import CARD, EVENTS, INTERRUPTED, OUTCOMES, PROBLEM, UNKNOWN, Card, Event
 from humanoid_control.recording.errors import RecordingError
+from humanoid_control.recording.pack_episode import RUNNING, pack_episode
 from humanoid_control.recording.segments import RecordedTopic, SegmentWriter
 
-BLACK_BOX, RUNNING, LOCK = ".black_box", ".running-", ".lock"
+BLACK_BOX, LOCK = ".black_box", ".lock"
 SEGMENT_S, FLUSH_S = 5.0, 0.25
 CLOCK_STEP_S = 0.5  # by which the system's clock may leave ours
+RETRY_S = 30.0  # until what could not be packed is packed again
+LONGEST_WAIT_S = 10.0  # of a message, from being received to being taken: beyond it, its time of reception is no time of ours
 LATE_NAMES = "black_box"  # what episodes are called that nobody began
 
 
@@ -62,18 +65,21 @@ class Recorder:
         self._segments: list[tuple[Path, int]] = []  # of the black box, and when each was begun
         self._begun_ns = self._flushed_ns = 0
         self._counts: Counter[int] = Counter()
-        self._packers: list[tuple[str, subprocess.Popen]] = []
+        self._written, self._step_s = 0, 0.0  # bytes of the episode, about; how far the system's clock has left ours
+        self._packers: dict[Path, subprocess.Popen] = {}
+        self._to_retry: dict[Path, int] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / LOCK).open("a")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.recovered, left = recover(folder)
+            self._box = folder / BLACK_BOX
+            self._box.mkdir(exist_ok=True)
         except BlockingIOError:
             raise RecordingError(f"another recorder works in {folder}; end it, or name another folder") from None
         except OSError as error:
             raise RecordingError(f"episodes cannot be recorded in {folder}: {error.strerror}") from None
-        self.recovered = recover(folder)
-        self._box = folder / BLACK_BOX
-        self._box.mkdir(exist_ok=True)
+        self._to_retry = {running: 0 for running in left}
 
     def now_ns(self) -> int:
         """ns since the epoch, on a clock that is never set while the recorder runs."""
@@ -81,22 +87,25 @@ class Recorder:
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
-    def add(self, topic: int, data: bytes, *, publish_ns: int = 0) -> None:
+    def add(self, topic: int, data: bytes, *, publish_ns: int = 0, received_ns: int = 0) -> None:
         """Takes a message.
 
         Args:
             topic: index of its topic.
             data: its bytes.
-            publish_ns: when it was sent; 0: not known.
+            publish_ns, received_ns: when it was sent and received, by the system's clock; 0: not known.
         """
         now = self.now_ns()
+        waited_ns = self._wall_ns() - received_ns if received_ns else 0
+        log_ns = now - waited_ns if 0 <= waited_ns < LONGEST_WAIT_S * 1e9 else now
         if topic in self._latched:
             self._latched[topic] = data
         try:
             if self._segment is None or now - self._begun_ns > SEGMENT_S * 1e9:
                 self._next_segment(now)
-            self._segment.add(topic, data, log_ns=now, publish_ns=publish_ns or now)
+            self._segment.add(topic, data, log_ns=log_ns, publish_ns=publish_ns or log_ns)
             self._counts[topic] += 1
+            self._written += len(data)
         except OSError as error:
             self._fail(error)
 
@@ -110,16 +119,33 @@ class Recorder:
                     self._segment.flush()
             except OSError as error:
                 self._fail(error)
-            if self.card is not None and self.free_bytes() < self._reserve:
+            if self.card is not None and self.free_bytes() < self._reserve + self._written:  # it is written once more to be packed
                 self._cut_off(f"the disk has only {self.free_bytes() / 1e9:.1f} GB left")
             step_s = (self._wall_ns() - self._monotonic_ns() - self._offset_ns) / 1e9
-            if abs(step_s) > CLOCK_STEP_S:
-                self._offset_ns += 0 if self.card is not None else round(step_s * 1e9)
-                self.event(PROBLEM, f"the system's clock was set by {step_s:+.1f} s; the episode's goes on as it was")
-        for name, packer in self._packers:
-            if packer.poll() not in (None, 0):
-                self.problem = f"{name} could not be packed; it is packed when the recorder starts again"
-        self._packers = [(name, packer) for name, packer in self._packers if packer.poll() is None]
+            if abs(step_s - self._step_s) > CLOCK_STEP_S:
+                self.event(PROBLEM, f"the system's clock was set by {step_s - self._step_s:+.1f} s; the episode's goes on as it was")
+                self._step_s = step_s
+            self._look_after_packers(now)
+
+    def _look_after_packers(self, now: int) -> None:
+        for running, packer in list(self._packers.items()):
+            if packer.poll() is None:
+                continue
+            del self._packers[running]
+            if packer.returncode != 0:
+                self._to_retry[running] = now + round(RETRY_S * 1e9)
+                self.problem = f"{_name_of(running)} could not be packed, perhaps for want of room: {self.free_bytes() / 1e9:.1f} GB; it is tried again"
+            elif self.problem.startswith(_name_of(running)):
+                self.problem = ""
+        for running, due_ns in list(self._to_retry.items()):
+            if now >= due_ns:
+                del self._to_retry[running]
+                self._pack(running)
+
+    def _pack(self, running: Path) -> None:
+        # Another process: packing takes a while, and this one listens. Of another session: who interrupts this one means no harm to it.
+        self._packers[running] = subprocess.Popen([sys.executable, "-m", "humanoid_control.recording.pack_episode", str(running)],
+                                                  start_new_session=True)  # fmt: skip
 
     @property
     def messages(self) -> int:
@@ -127,8 +153,11 @@ class Recorder:
         return self._counts.total()
 
     def free_bytes(self) -> int:
-        """On the disk."""
-        return shutil.disk_usage(self.folder).free
+        """On the disk; none where there is no disk any more."""
+        try:
+            return shutil.disk_usage(self.folder).free
+        except OSError:
+            return 0
 
     def _next_segment(self, now: int) -> None:
         self._end_segment()
@@ -142,7 +171,13 @@ class Recorder:
             if data:
                 segment.add(topic, data, log_ns=now, publish_ns=now)
         while len(self._segments) > 2 and now - self._segments[1][1] > self._box_s * 1e9:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        try:
             self._segments.pop(0)[0].unlink(missing_ok=True)
+        except OSError:
+            pass  # of a disk that is gone
 
     def _end_segment(self) -> None:
         segment, self._segment = self._segment, None
@@ -160,7 +195,7 @@ class Recorder:
         if self.card is not None:
             self._cut_off(self.problem)
         elif self._segments:
-            self._segments.pop(0)[0].unlink(missing_ok=True)
+            self._forget_oldest()
 
     # --- episodes -----------------------------------------------------------------------------------------------------
 
@@ -186,10 +221,11 @@ class Recorder:
                                  "remove episodes, or name another folder")  # fmt: skip
         now = self.now_ns()
         name = datetime.fromtimestamp(now / 1e9, timezone.utc).strftime("%Y-%m-%d_%H-%M-%S_") + secrets.token_hex(2)
+        self._written = 0
         self.card = Card(name, begun_ns=now, operator=operator, task=task, hashes=hashes or {}, versions=versions or {})
         try:
             self._running.mkdir()
-            (self._running / CARD).write_text(self.card.to_json())
+            self.card.write(self._running / CARD)
             self._next_segment(now)
             self._counts.clear()
         except OSError as error:
@@ -233,17 +269,15 @@ class Recorder:
             self._end_segment()
         except OSError as error:
             self.problem = f"the end of {card.name} is missing: {error.strerror}"
-        if not keep:
-            shutil.rmtree(running, ignore_errors=True)
-            return card.name
         try:
-            ended = running / f"{CARD}.new"
-            ended.write_text(card.to_json())
-            ended.replace(running / CARD)
-            # Another process: packing takes a while, and this one listens.
-            self._packers.append((card.name, subprocess.Popen([sys.executable, "-m", "humanoid_control.recording.pack_episode", str(running)])))
+            if keep:
+                card.write(running / CARD)
+                self._pack(running)
+            else:
+                remove(running)
         except OSError as error:
-            self.problem = f"{card.name} could not be packed ({error.strerror}); it is packed when the recorder starts again"
+            self.problem = f"{card.name} could not be {'packed' if keep else 'discarded'}: {error.strerror}"
+            self._to_retry[running] = self.now_ns() + round(RETRY_S * 1e9)
         return card.name
 
     def _cut_off(self, why: str) -> None:
@@ -258,34 +292,49 @@ class Recorder:
             self._end_segment()
         except OSError:
             pass
-        for _, packer in self._packers:
+        for packer in self._packers.values():
             packer.wait()
         shutil.rmtree(self._box, ignore_errors=True)
         self._lock.close()
 
 
-def recover(folder: Path) -> list[str]:
-    """Packs what a recorder that was killed has left; returns the episodes' names.
+def _name_of(running: Path) -> str:
+    return running.name.removeprefix(RUNNING)
+
+
+def recover(folder: Path) -> tuple[list[str], list[Path]]:
+    """Packs what a recorder that was killed has left; returns the episodes' names, and the folders that could not be packed.
 
     Args:
         folder: of the episodes, in which no recorder works.
     """
-    from humanoid_control.recording.pack_episode import pack_episode
-
     for part in folder.glob(f"{PART}*"):
         shutil.rmtree(part, ignore_errors=True)
     box = folder / BLACK_BOX
     left = sorted(box.glob("*.mcap")) if box.is_dir() else []
     running = sorted(folder.glob(f"{RUNNING}*"))
-    if left and not any(not Card.read(path / CARD).ended_ns for path in running if (path / CARD).is_file()):
+    if left and not any(_is_under_way(path) for path in running):
         # Nobody recorded an episode: the last minute is one.
         begun = datetime.fromtimestamp(int(left[0].stem) / 1e9, timezone.utc).strftime("%Y-%m-%d_%H-%M-%S")
         path = folder / f"{RUNNING}{begun}_{LATE_NAMES}"
         path.mkdir(exist_ok=True)
+        Card(f"{begun}_{LATE_NAMES}", begun_ns=int(left[0].stem), note="the last minute before the recorder died").write(path / CARD)
         for segment in left:
             segment.rename(path / segment.name)
-        (path / CARD).write_text(Card(f"{begun}_{LATE_NAMES}", begun_ns=int(left[0].stem), note="the last minute before the recorder died").to_json())
         running.append(path)
-    names = [name for name in map(pack_episode, running) if name]
+    names, failed = [], []
+    for path in running:
+        try:
+            names.append(pack_episode(path))
+        except (OSError, RecordingError, ValueError):
+            failed.append(path)
     shutil.rmtree(box, ignore_errors=True)
-    return names
+    return [name for name in names if name], failed
+
+
+def _is_under_way(running: Path) -> bool:
+    """Whether its recorder was killed before it ended."""
+    try:
+        return not Card.read(running / CARD).ended_ns
+    except RecordingError:
+        return False

@@ -120,7 +120,7 @@ def _kills(report: Report, node: Any, folder: Path, count: int, rng: random.Rand
                 os.kill(recorder.pid, signal.SIGKILL)
                 killed_ns = time.time_ns()
                 recorder.wait()
-            names = recover(folder)
+            names, _ = recover(folder)
             harmed += sum(hashlib.sha256(bag_file(folder / name).read_bytes()).hexdigest() != digest for name, digest in hashes.items())
             for name in names:
                 last_ns = max(message.log_time for _, _, message in read_bag(folder / name))

@@ -52,12 +52,13 @@ class Gamepad:
         self._poses = [transform(np.eye(3), np.zeros(3)), transform(np.eye(3), np.zeros(3))]
         self._touched = [False, False]
 
-    def read(self, axes: Sequence[float], buttons: Sequence[int], elapsed_s: float) -> tuple[tuple[HandInput, HandInput], bool, np.ndarray]:
+    def read(self, axes: Sequence[float], buttons: Sequence[int], elapsed_s: float, tracked: tuple[bool, bool] = (False, False)) -> tuple[tuple[HandInput, HandInput], bool, np.ndarray]:
         """Hands, whether it drives, and (3,) walk, of one message.
 
         Args:
             axes, buttons: of `sensor_msgs/Joy`.
             elapsed_s: since the last one.
+            tracked: whose hand is told by a tracker, and not by the sticks: with it they may walk.
 
         Raises:
             TargetError: there are too few axes or buttons, or an axis is no number from -1 to 1.
@@ -77,7 +78,7 @@ class Gamepad:
         up = float(bool(buttons[layout.lift[1]])) - float(bool(buttons[layout.lift[0]])) + tilt
         hands = []
         for side in (0, 1):
-            if clutches[side]:
+            if clutches[side] and not tracked[side]:
                 self._poses[side][:3, 3] += elapsed_s * HAND_SPEED * np.array([ahead, left, np.clip(up, -1.0, 1.0)])
                 self._poses[side][:3, :3] = rotation_z(elapsed_s * TURN_SPEED * turning) @ self._poses[side][:3, :3]
             trigger = float(values[layout.triggers[side]])
@@ -85,7 +86,7 @@ class Gamepad:
             self._touched[side] |= trigger != 0.0
             grip = 0.5 * (1.0 - np.clip(trigger, -1.0, 1.0)) if self._touched[side] else 0.0
             hands.append(HandInput(self._poses[side].copy(), clutches[side], float(grip)))
-        drives = bool(buttons[layout.drive]) and not any(clutches)
+        drives = bool(buttons[layout.drive]) and all(by_tracker or not clutch for clutch, by_tracker in zip(clutches, tracked))
         return tuple(hands), drives, np.array([ahead, left, turning]) if drives else np.zeros(3)
 
 

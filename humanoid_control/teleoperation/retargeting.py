@@ -21,6 +21,7 @@ from humanoid_control.types import FRAME_BASE_FOOTPRINT, BaseEstimate, RobotStat
 from humanoid_control.whole_body_control.controller import standing_posture
 
 TIMEOUT_S = 0.1  # without input, from which on the robot holds
+SLACK_S = 0.02  # by which what is newest may be ahead of the clock
 RAMP_S = 0.5  # from no speed to all of it, when input comes (again)
 SOLES_AHEAD, SOLES_APART = 0.035, 0.22  # m, of the ghost's feet
 WORKSPACE = np.array([[0.05, 0.75], [-0.75, 0.75], [0.10, 1.60]])  # m before, beside and above where it stands, of hands
@@ -103,18 +104,22 @@ class Retargeting:
         self._speed = np.zeros((2, 6))
         self._anchors: list[tuple[np.ndarray, np.ndarray] | None] = [None, None]
         self._openings = np.asarray(state.gripper_openings, float).copy()
-        self._walk = np.zeros(3)
-        self._ramp = 0.0
+        self._stand()
+        self._asked_s = -math.inf
         self._given, self.holds = None, "nothing came yet"
 
+    def _stand(self) -> None:
+        self._walk, self._ramp, self._anchors = np.zeros(3), 0.0, [None, None]
+        self._speed[:] = 0.0
+
     def take(self, given: OperatorInput) -> None:
-        """Takes what the operator does now; what is older than the last is left out.
+        """Takes what the operator does now; what is a little older than the last is left out.
 
         Raises:
             TargetError: it is no input.
         """
         check_input(given)
-        if self._given is None or given.stamp_s >= self._given.stamp_s:
+        if self._given is None or not 0.0 < self._given.stamp_s - given.stamp_s < 1.0:  # older by more: of another clock
             self._given = given
 
     def target(self, now_s: float) -> WholeBodyTarget:
@@ -124,8 +129,15 @@ class Retargeting:
             now_s: on the robot's clock.
         """
         given, limits = self._given, self.limits
-        alive = given is not None and now_s - given.stamp_s <= TIMEOUT_S
-        self.holds = "" if alive else "nothing came yet" if given is None else f"nothing came for {now_s - given.stamp_s:.2f} s"
+        if not -SLACK_S <= now_s - self._asked_s <= TIMEOUT_S:  # nobody asked for a while, or the clock is another: it stood meanwhile
+            self._stand()
+        self._asked_s = now_s
+        age_s = now_s - given.stamp_s if given is not None else math.inf
+        alive = -SLACK_S <= age_s <= TIMEOUT_S
+        self.holds = "" if alive else "nothing came yet" if given is None else f"nothing came for {age_s:.2f} s"
+        lost = [name for name, hand in zip(("left", "right"), given.hands) if hand.clutch and hand.pose is None] if alive else []
+        if lost:
+            self.holds = f"the {' and '.join(lost)} hand is held, but not tracked"
         self._ramp = min(self._ramp + self._period_s / RAMP_S, 1.0) if alive else 0.0
         for side in (0, 1):
             self._want(side, given if alive else None)

@@ -56,8 +56,8 @@ def test_an_episode_holds_what_was_sent_and_others_read_it(recorded):
     for _, channel, message in read_bag(bag):
         by_topic.setdefault(channel.topic, []).append(message)
     states = [message.data for message in by_topic["/robot_state"]]
-    assert all(serialize_message(message) in states for message in heard[5:-5])
-    assert len(states) >= len(heard) - 10 > 100
+    assert all(serialize_message(message) in states for message in heard[60:])  # the first may have waited here from before
+    assert len(states) >= len(heard) - 60 > 100
     assert {"/robot_description", "/tf_static", "/joint_command", "/control_status"} <= set(by_topic)
     assert all(message.publish_time <= message.log_time + 10**7 for message in by_topic["/robot_state"])
     with AnyReader([bag]) as reader:  # by another's hand: metadata.yaml, schemas and indices

@@ -20,14 +20,14 @@ class Operator:
         self.joy = create_publisher(graph.node, topics.JOY)
         self.hands = [create_publisher(graph.node, topic) for topic in topics.OPERATOR_HANDS]
 
-    def do(self, seconds, *, height=1.2, pressed=(), axes=IDLE, rise=0.0):
+    def do(self, seconds, *, height=1.2, pressed=(), axes=IDLE, rise=0.0, length=1.0):
         for tick in range(round(seconds / 0.02)):
             self.joy.publish(Joy(axes=axes, buttons=[int(button in pressed) for button in range(8)]))
             for side, hand in enumerate(self.hands):
                 message = PoseStamped()
                 message.pose.position.x, message.pose.position.y = 0.3, 0.2 * (1 - 2 * side)
                 message.pose.position.z = height + rise * tick * 0.02
-                message.pose.orientation.w = 1.0
+                message.pose.orientation.w = length
                 hand.publish(message)
             self.graph.spin(0.015)
 
@@ -81,6 +81,18 @@ def test_silence_holds_and_is_told_and_driving_goes_on_after_it(graph, operator)
     assert graph.newest[topics.WHOLE_BODY_TARGET.name].base_velocity.x == 0.0
     operator.do(1.0, pressed=(0,), axes=[0.0, -0.5, 1.0, 0.0, 0.0, 1.0])
     assert graph.newest[topics.WHOLE_BODY_TARGET.name].base_velocity.x < 0.0
+
+
+def test_a_tracker_that_lost_its_hand_holds_that_hand_and_nothing_else(graph, operator):
+    operator.do(1.0, pressed=(4, 5))
+    before = hands_of(graph)
+    forward = [0.0, -0.5, 1.0, 0.0, 0.0, 1.0]
+    for length in (0.0, float("nan")):
+        operator.do(1.0, pressed=(0, 4, 5), rise=0.5, length=length, axes=forward)
+        np.testing.assert_allclose(hands_of(graph), before, atol=0.01)
+        assert graph.newest[topics.WHOLE_BODY_TARGET.name].base_velocity.x < 0.0
+        assert "hand is held, but not tracked" in graph.diagnostics["teleop_node"][1]
+    operator.do(0.5)
 
 
 def test_a_gamepad_of_another_kind_is_told_and_nothing_moves(graph, operator):

@@ -88,6 +88,7 @@ def test_a_good_episode_has_no_findings_and_is_shown(taker, capsys, tmp_path):
     ({"late_s": 0.7}, "late", "/robot_state came up to 0.7 s after it was sent"),
     ({"verdict": "dropped: t1 fell"}, "wrong outcome", "its card says success, the judge said: dropped: t1 fell"),
     ({"seconds": 0.5}, "short", "it lasts 0.50 s"),
+    ({"without": [(0.0, 99.0)]}, "missing", "there is no robot_state in it"),
 ])  # fmt: skip
 def test_what_is_wrong_is_found_and_named(taker, wrong, kind, text):
     findings = check_episode(taker.take(**wrong))

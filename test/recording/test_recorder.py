@@ -139,7 +139,7 @@ def test_a_clock_that_is_set_leaves_no_gap_and_is_noted(tmp_path, clock, wall, w
     folder = wait_for(tmp_path, name)
     stamps = [message.log_time for _, _, message in read_bag(folder)]
     assert max(b - a for a, b in zip(stamps, stamps[1:])) < 2e8
-    assert any("was set by +3600" in event.text for event in Card.read(folder / CARD).events)
+    assert [event.text for event in Card.read(folder / CARD).events] == ["the system's clock was set by +3600.0 s; the episode's goes on as it was"]
     recorder.close()
 
 
@@ -179,7 +179,7 @@ def test_a_recorder_that_is_killed_loses_less_than_a_second_and_harms_no_earlier
     earlier.close()
     before = bag_file(tmp_path / name).read_bytes()
     last = killed_while_recording(tmp_path, "episode", after_s)
-    recovered = recover(tmp_path)
+    recovered, _ = recover(tmp_path)
     if last > 0.3 / 0.002:  # flushed at least once
         folder = tmp_path / recovered[0]
         found = values(folder)
@@ -187,12 +187,12 @@ def test_a_recorder_that_is_killed_loses_less_than_a_second_and_harms_no_earlier
         card = Card.read(folder / CARD)
         assert card.outcome == INTERRUPTED and card.operator == "Ada" and card.note == "the recorder was killed"
     assert bag_file(tmp_path / name).read_bytes() == before
-    assert recover(tmp_path) == []
+    assert recover(tmp_path) == ([], [])
 
 
 def test_the_black_box_of_a_recorder_that_died_is_an_episode(tmp_path):
     last = killed_while_recording(tmp_path, "nothing", 1.0)
-    (name,) = recover(tmp_path)
+    ((name,), _) = recover(tmp_path)
     assert name.endswith("black_box") and values(tmp_path / name)[-1] > last - 500
     assert Card.read(tmp_path / name / CARD).note == "the last minute before the recorder died"
 
@@ -212,3 +212,60 @@ def test_a_segment_that_is_cut_off_anywhere_is_read_up_to_there(tmp_path):
         assert found == list(range(len(found))) and len(found) >= before
         before = len(found)
     assert before == 20
+
+
+def test_after_a_clock_is_set_back_segments_and_flushes_go_on(tmp_path, clock, wall):
+    recorder = Recorder(tmp_path, TOPICS, box_s=20.0, reserve_bytes=0, wall_ns=wall, monotonic_ns=clock)
+    for value in range(300):
+        wall.ns = clock.ns - (3600 * 10**9 if value >= 10 else 0)
+        feed(recorder, clock, 0.1, first=value)
+    segments = sorted((tmp_path / BLACK_BOX).glob("*.mcap"))
+    assert 4 <= len(segments) <= 7 and (clock.ns - int(segments[-1].stem)) / 1e9 < 6.0
+    recorder.close()
+
+
+def test_leftovers_without_a_card_or_with_nothing_in_them_stop_nobody(tmp_path, clock):
+    for name, whole in (("one", True), ("two", False)):
+        folder = tmp_path / f".running-{name}"
+        folder.mkdir()
+        (folder / CARD).write_text("")
+        if whole:
+            writer = SegmentWriter(folder / "1800000000000000000.mcap", TOPICS)
+            writer.add(NUMBER, number(5), log_ns=1_800_000_000_000_000_001, publish_ns=1)
+            writer.close()
+    recorder = Recorder(tmp_path, TOPICS, reserve_bytes=0, wall_ns=clock, monotonic_ns=clock)
+    assert recorder.recovered == ["one"] and values(tmp_path / "one") == [5]
+    assert not list(tmp_path.glob(".running-*"))
+    recorder.close()
+
+
+def test_two_who_pack_the_same_episode_make_it_once_and_whole(tmp_path):
+    folder = tmp_path / ".running-long"
+    folder.mkdir()
+    writer = SegmentWriter(folder / "1800000000000000000.mcap", TOPICS)
+    for value in range(30_000):
+        writer.add(NUMBER, number(value), log_ns=1_800_000_000_000_000_000 + value, publish_ns=1)
+    writer.close()
+    Card("long", begun_ns=1_800_000_000_000_000_000).write(folder / CARD)
+    packers = [subprocess.Popen([sys.executable, "-m", "humanoid_control.recording.pack_episode", str(folder)]) for _ in range(3)]
+    assert [packer.wait() for packer in packers] == [0, 0, 0]
+    assert values(tmp_path / "long") == list(range(30_000))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_could_not_be_packed_is_packed_when_there_is_room(recorder, clock, monkeypatch, wait_for):
+    name = recorder.begin()
+    feed(recorder, clock, 1)
+    with monkeypatch.context() as context:
+        context.setattr(sys, "executable", "/bin/false")
+        recorder.end()
+        for packer in recorder._packers.values():
+            packer.wait()
+        feed(recorder, clock, 1)
+    assert f"{name} could not be packed" in recorder.problem
+    feed(recorder, clock, 31)
+    wait_for(recorder.folder, name)
+    for packer in recorder._packers.values():
+        packer.wait()
+    feed(recorder, clock, 1)
+    assert recorder.problem == ""

@@ -38,6 +38,15 @@ def test_a_shoulder_button_is_its_hands_clutch_and_sticks_move_that_hand_alone()
     assert hands[1].pose[2, 3] > 0.0
 
 
+def test_with_a_tracker_the_sticks_walk_while_its_hand_is_held():
+    gamepad = Gamepad()
+    hands, drives, walk = gamepad.read(axes(left_y=1.0), buttons(0, 4, 5), 0.02, (True, True))
+    assert drives and walk[0] == 1.0 and hands[0].clutch
+    np.testing.assert_allclose(hands[0].pose, np.eye(4))
+    _, drives, _ = gamepad.read(axes(left_y=1.0), buttons(0, 4, 5), 0.02, (True, False))
+    assert not drives
+
+
 def test_triggers_close_and_count_only_once_touched():
     gamepad = Gamepad()
     hands, _, _ = gamepad.read(axes(left_trigger=0.0, right_trigger=0.0), buttons(), 0.02)

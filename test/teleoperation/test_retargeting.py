@@ -136,6 +136,18 @@ def test_when_input_comes_again_it_begins_slowly_and_catches_up_with_nothing(ret
     assert np.linalg.norm(np.diff(positions(moved), axis=0), axis=-1).max() / PERIOD_S < 1.4 * TeleoperationLimits().hand_speed
 
 
+def test_another_clock_or_a_pause_in_asking_begins_from_standing(retargeting):
+    walking = lambda now: OperatorInput(0.0, hands(), drive=True, walk=np.array([1.0, 0.0, 0.0]))  # noqa: E731
+    for begin_s in (2.0, -50.0):  # nobody asked for a while; the robot's clock began anew
+        retargeting.begin(*standing(RobotModel.load()))
+        last = play(retargeting, 1.5, walking)[-1]
+        assert last.base_velocity[0] > 0.2
+        first = play(retargeting, 0.1, walking, begin_s=begin_s, arrives=lambda now: False)
+        assert all(not target.base_velocity.any() for target in first) and retargeting.holds
+        again = play(retargeting, 0.1, walking, begin_s=begin_s + 0.1)
+        assert 0.0 < again[-1].base_velocity[0] < 0.15
+
+
 def test_late_and_lost_packets_are_smoothed(model):
     rng = np.random.default_rng(0)
     stroke = lambda now: OperatorInput(0.0, hands((0.12 * math.sin(1.5 * now), 0.0, 0.1 * math.sin(1.1 * now))))  # noqa: E731
