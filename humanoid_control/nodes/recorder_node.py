@@ -183,12 +183,14 @@ class RecorderNode(ManagedNode):
         return ""
 
     def _start_episode(self, request: StartEpisode.Request, response: StartEpisode.Response) -> StartEpisode.Response:
+        self._listen()  # what came before the call came before the episode
         response.message = self._begin(operator=request.operator_name, task=request.task)
         response.success = not response.message
         response.name = self._recorder.card.name if response.success else ""
         return response
 
     def _end_episode(self, request: EndEpisode.Request, response: EndEpisode.Response) -> EndEpisode.Response:
+        self._listen()
         try:
             response.name = self._recorder.end(outcome=request.outcome or self._judged(), keep=request.keep, note=request.note)
             response.success = True
