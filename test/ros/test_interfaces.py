@@ -61,7 +61,7 @@ def test_every_field_of_our_interfaces_is_documented(path):
             continue
         assert comment.strip(), f"{path.name}: '{declaration.strip()}' has no comment"
         if re.match(r"float64", declaration):
-            assert re.search(r"\bm\b|rad|\bN\b|kg|\bs\b|quaternion|0 to 1|0 certain", comment), (
+            assert re.search(r"\bm\b|rad|\bN\b|kg|\bs\b|quaternion|bytes|0 to 1|0 certain", comment), (
                 f"{path.name}: no unit: {line}"
             )
 
