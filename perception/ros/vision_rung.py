@@ -6,6 +6,8 @@ by the threads of `perception.live_vision`; the executor's callbacks only hand o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -130,18 +132,25 @@ class VisionRung:
 
     def _draw(self, frame: CameraFrame) -> None:
         publisher = self._drawn[frame.camera]
-        if not publisher.get_subscription_count():
-            return
-        try:
-            picture = self._vision.picture(frame)
-        except PerceptionError:
-            return  # all began anew meanwhile
-        self._send(publisher, frame_to_message(replace(frame, rgb=picture)))
+        with self._unless_ros_is_down():
+            if not publisher.get_subscription_count():
+                return
+            try:
+                picture = self._vision.picture(frame)
+            except PerceptionError:
+                return  # all began anew meanwhile
+            publisher.publish(frame_to_message(replace(frame, rgb=picture)))
 
     def _send(self, publisher, message: object) -> None:
-        try:
+        with self._unless_ros_is_down():
             publisher.publish(message)
-        except Exception:  # of rclpy's own kinds, when ROS goes down beneath this thread
+
+    @contextmanager
+    def _unless_ros_is_down(self) -> Iterator[None]:
+        """Lets pass what rclpy raises when ROS goes down beneath this thread."""
+        try:
+            yield
+        except Exception:
             if self._node.context.ok():
                 raise
 
