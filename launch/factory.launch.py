@@ -1,7 +1,7 @@
 """The whole: a simulated factory with its robot, and the mission and policy that carry out orders in it."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
@@ -20,14 +20,6 @@ def text(name):
     return ParameterValue(LaunchConfiguration(name), value_type=str)
 
 
-def make_recorder(context):
-    """With a folder to record to: each order becomes an episode."""
-    if not LaunchConfiguration("record").perform(context):
-        return []
-    return [Node(package="humanoid_control", executable="recorder_node", output="screen", sigterm_timeout="60",  # packs what it has
-                 parameters=[parameters_of("recorder_node"), {"folder": text("record"), "episodes": "by_order"}])]
-
-
 def generate_launch_description():
     return LaunchDescription([
         DeclareLaunchArgument("record", default_value="", description="folder in which each order becomes an episode; empty: nothing is recorded"),
@@ -42,5 +34,7 @@ def generate_launch_description():
                  "policy": text("policy"), "checkpoint": text("checkpoint"), "factory": text("factory"), "robot": "mujoco"}]),
         Node(package="humanoid_control", executable="mission_node", output="screen",
              parameters=[parameters_of("mission_node"), {"factory": text("factory")}]),
-        OpaqueFunction(function=make_recorder),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "recorder.launch.py"])),
+            launch_arguments={"record": LaunchConfiguration("record"), "episodes": "by_order"}.items()),
     ])

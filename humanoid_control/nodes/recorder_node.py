@@ -19,7 +19,7 @@ from humanoid_control.errors import HumanoidControlError
 from humanoid_control.nodes.health import ERROR, OK
 from humanoid_control.nodes.life_cycle import ManagedNode, start
 from humanoid_control.nodes.polled import Polled
-from humanoid_control.recording.card import FAILURE, ORDER, SUBTASK, SUCCESS, TIER, UNKNOWN, VERDICT
+from humanoid_control.recording.card import DONE, FAILURE, ORDER, SUBTASK, SUCCESS, TIER, UNKNOWN, VERDICT
 from humanoid_control.recording.recorder import Recorder
 from humanoid_control.recording.segments import RecordedTopic
 from humanoid_control.ros import topics
@@ -159,7 +159,7 @@ class RecorderNode(ManagedNode):
         if message.order_id != self._judged_id:
             return  # of an order before
         self._verdict = SUCCESS if message.done else FAILURE
-        self._recorder.event(VERDICT, "done" if message.done else f"{message.reason}: {message.detail}")
+        self._recorder.event(VERDICT, DONE if message.done else f"{message.reason}: {message.detail}")
         if self.parameters.episodes == BY_ORDER:
             self._ended_ns = self._recorder.now_ns()
 

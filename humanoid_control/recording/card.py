@@ -12,6 +12,7 @@ from humanoid_control.recording.errors import RecordingError
 CARD, EVENTS = "episode.json", "events.jsonl"  # the second while it is recorded
 SUCCESS, FAILURE, UNKNOWN, INTERRUPTED = "success", "failure", "unknown", "interrupted"
 OUTCOMES = (SUCCESS, FAILURE, UNKNOWN, INTERRUPTED)
+DONE = "done"  # of a verdict; else why not
 SUBTASK, ORDER, VERDICT, TIER, PROBLEM = "subtask", "order", "verdict", "tier", "problem"  # kinds of events
 
 

@@ -12,7 +12,7 @@ from mcap.exceptions import McapError
 from mcap_ros2.decoder import DecoderFactory
 
 from humanoid_control.recording.bag import read_bag
-from humanoid_control.recording.card import CARD, FAILURE, INTERRUPTED, SUCCESS, VERDICT, Card
+from humanoid_control.recording.card import CARD, DONE, FAILURE, INTERRUPTED, SUCCESS, VERDICT, Card
 from humanoid_control.recording.errors import RecordingError
 from humanoid_control.robot_model import RobotModel
 
@@ -24,7 +24,6 @@ IDLE_S, STILL_RAD_S = 10.0, 0.02  # without a joint that moves
 JUMP_RAD = 0.2  # of what a joint is told, from one command to the next
 SATURATED_SHARE, NEAR_LIMIT_RAD = 0.05, 1e-3  # of the time, of a joint at its limit
 SHORTEST_S = 1.0
-DONE = "done"  # of a verdict
 BEHIND_STAMP = 12  # bytes of CDR: encapsulation, s and ns
 STATE, COMMAND, IMAGE = "/robot_state", "/joint_command", "/compressed"  # how topics' names end
 

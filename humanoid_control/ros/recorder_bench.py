@@ -29,6 +29,7 @@ from humanoid_control.bench.report import Report, progress
 from humanoid_control.demo import find_free_domain
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.recording.bag import bag_file, read_bag
+from humanoid_control.recording.pack_episode import RUNNING
 from humanoid_control.recording.recorder import recover
 from humanoid_control.recording.segments import SegmentWriter, read_messages, read_topics
 from humanoid_control.ros import topics
@@ -74,7 +75,7 @@ def _full_load(report: Report, node: Any, folder: Path, seconds: float) -> None:
         sent = Counter(json.loads(load.stdout.readline()))
         time.sleep(1.0)
         cores = (_cpu_s(recorder.pid) - before) / (time.monotonic() - begun)
-        segments = sorted((folder / f".running-{name}").glob("*.mcap"))
+        segments = sorted((folder / f"{RUNNING}{name}").glob("*.mcap"))
         if importlib.util.find_spec("rosbags"):
             _writers(report, segments[-2:] if len(segments) > 1 else segments, folder.parent)
         _call(node, topics.END_EPISODE, keep=True)

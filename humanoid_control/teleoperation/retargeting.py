@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pinocchio as pin
 
+from humanoid_control.footprint import footprint_from_base
 from humanoid_control.inverse_kinematics import IkOptions, IkTargets, IkTasks, InverseKinematics
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.teleoperation.operator_input import OperatorInput, check_input
@@ -91,26 +92,19 @@ class Retargeting:
         Args:
             state, estimate: of now.
         """
-        odom_from_base = from_pose(np.concatenate([estimate.position, estimate.orientation]))
-        footprint_from_base = inverse(planar(*estimate.position[:2], yaw_of(odom_from_base))) @ odom_from_base
-        footprint_from_base[:2, 3] = 0.0
-        self._ghost = np.concatenate([to_pose(footprint_from_base), state.joint_positions])
+        self._ghost = np.concatenate([to_pose(footprint_from_base(estimate)), state.joint_positions])
         # Its feet stand where they are put: it is the body that is back or ahead of them.
         between = np.mean([sole[:2, 3] for sole in self._placed(self._soles)], axis=0)
         self._ghost[:2] = [SOLES_AHEAD, 0.0] - between
-        placed = self._placed(self._hands)
-        self._wanted = [pose.copy() for pose in placed]
-        self._followed = [pose.copy() for pose in placed]
-        self._speed = np.zeros((2, 6))
-        self._anchors: list[tuple[np.ndarray, np.ndarray] | None] = [None, None]
+        self._followed = list(self._placed(self._hands))
         self._openings = np.asarray(state.gripper_openings, float).copy()
         self._stand()
         self._asked_s = -math.inf
         self._given, self.holds = None, "nothing came yet"
 
     def _stand(self) -> None:
-        self._walk, self._ramp, self._anchors = np.zeros(3), 0.0, [None, None]
-        self._speed[:] = 0.0
+        self._walk, self._ramp, self._speed = np.zeros(3), 0.0, np.zeros((2, 6))
+        self._anchors: list[tuple[np.ndarray, np.ndarray] | None] = [None, None]
 
     def take(self, given: OperatorInput) -> None:
         """Takes what the operator does now; what is a little older than the last is left out.
@@ -140,8 +134,7 @@ class Retargeting:
             self.holds = f"the {' and '.join(lost)} hand is held, but not tracked"
         self._ramp = min(self._ramp + self._period_s / RAMP_S, 1.0) if alive else 0.0
         for side in (0, 1):
-            self._want(side, given if alive else None)
-            self._follow(side)
+            self._follow(side, self._wanted(side, given if alive else None))
         wanted = np.array(limits.walk) * given.walk * self._ramp if alive and given.drive else np.zeros(3)
         most = self._period_s * np.array(limits.walk_acceleration) * (1.0 if alive else 3.0)  # a hold is a quick stop
         self._walk = self._walk + np.clip(wanted - self._walk, -most, most)
@@ -157,13 +150,12 @@ class Retargeting:
             gripper_openings=self._openings.copy(), gripper_forces=np.full(2, limits.grip_force),
         )  # fmt: skip
 
-    def _want(self, side: int, given: OperatorInput | None) -> None:
-        """Where a hand is wanted: it goes with the operator's from where both were when the clutch was closed."""
+    def _wanted(self, side: int, given: OperatorInput | None) -> np.ndarray | None:
+        """(4, 4) where a held hand is wanted: it goes with the operator's from where both were when the clutch was closed."""
         hand = given.hands[side] if given is not None else None
         if hand is None or not hand.clutch or hand.pose is None:
             self._anchors[side] = None
-            self._wanted[side] = self._followed[side].copy()
-            return
+            return None
         if self._anchors[side] is None:
             self._anchors[side] = np.array(hand.pose, float), self._followed[side].copy()
         operator, robot = self._anchors[side]
@@ -171,15 +163,15 @@ class Retargeting:
         wanted[:3, 3] += self.limits.scale * (hand.pose[:3, 3] - operator[:3, 3])
         wanted[:3, 3] = np.clip(wanted[:3, 3], *WORKSPACE.T)
         wanted[:3, :3] = hand.pose[:3, :3] @ operator[:3, :3].T @ robot[:3, :3]
-        self._wanted[side] = wanted
         opening = (1.0 - hand.grip) * self.limits.opening
         most = self._period_s * 0.3  # m/s
         self._openings[side] += np.clip(opening - self._openings[side], -most, most)
+        return wanted
 
-    def _follow(self, side: int) -> None:
-        """Brings a hand towards where it is wanted, with bounded speed and acceleration."""
-        limits, wanted, pose = self.limits, self._wanted[side], self._followed[side]
-        held = self._anchors[side] is not None
+    def _follow(self, side: int, wanted: np.ndarray | None) -> None:
+        """Brings a hand towards where it is wanted, or to a stand, with bounded speed and acceleration."""
+        limits, pose, held = self.limits, self._followed[side], wanted is not None
+        wanted = wanted if held else pose
         off = np.concatenate([wanted[:3, 3] - pose[:3, 3], rotation_vector(wanted[:3, :3] @ pose[:3, :3].T)])
         for part, fastest, hardest in ((slice(0, 3), limits.hand_speed, limits.hand_acceleration),
                                        (slice(3, 6), limits.turn_speed, limits.turn_acceleration)):  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 
 from humanoid_control.control_loop import ControlLoop
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
+from humanoid_control.footprint import odom_from_footprint
 from humanoid_control.mission.factory import Factory, Order
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.simulation.episode import Episode
@@ -18,7 +19,7 @@ from policies.data.frame_cameras import Film, FrameCameras
 from policies.data.truth import Truth
 from policies.data.turns import Turns
 from policies.learned.action_space import encode_target
-from policies.learned.observation_space import BodySense, OrderSense, odom_from_footprint
+from policies.learned.observation_space import BodySense, OrderSense
 from policies.learned.way_sense import WAY_NAMES, WaySense
 from policies.policy import FAILED, Observation, Policy, PolicyOutput
 from policies.registry import make_policy

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from humanoid_control.footprint import odom_from_footprint
 from humanoid_control.mission.factory import Factory, Order
 from humanoid_control.types import WholeBodyTarget
 from policies.escalation.person import HANDED_BACK
 from policies.learned.chunks import faded
-from policies.learned.observation_space import odom_from_footprint
 from policies.policy import DONE, FAILED, RUNNING, Observation, Policy, PolicyOutput, Switch
 
 UNSURE_S = 0.4  # s above a tier's limit, before it gives up: one odd look is no reason

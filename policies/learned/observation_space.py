@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from humanoid_control.errors import FactoryError, OrderError
+from humanoid_control.footprint import footprint_from_base, odom_from_footprint
 from humanoid_control.mission.factory import Conveyor, Factory, Order, Tote
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS
 from humanoid_control.mission.placement import Placement, initial_placements, ordered_placement
 from humanoid_control.mission.reach import free_height, leg_distance, working_height
 from humanoid_control.robot_model import RobotModel
-from humanoid_control.transforms import from_pose, inverse, planar, yaw_of
+from humanoid_control.transforms import from_pose, planar, yaw_of
 from humanoid_control.types import SIDES, BaseEstimate, ControlStatus, RobotState
 from perception.poses import PoseSet, surface_name
 from policies.learned.rotations import AXES, to_columns
@@ -56,17 +57,6 @@ GOAL_NAMES = (
     *(f"{where}.{part}" for where in ("source_surface", "goal_surface") for part in ("free_height", "leg_room")),
 )
 GOAL_SIZE = len(GOAL_NAMES)
-
-
-def odom_from_footprint(estimate: BaseEstimate) -> np.ndarray:
-    """(4, 4) where the robot believes its `base_footprint` is."""
-    return planar(*estimate.position[:2], yaw_of(from_pose(np.concatenate([np.zeros(3), estimate.orientation]))))
-
-
-def footprint_from_base(estimate: BaseEstimate) -> np.ndarray:
-    """(4, 4) pose of `base_link` in `base_footprint`: its height and tilt."""
-    odom_from_base = from_pose(np.concatenate([estimate.position, estimate.orientation]))
-    return inverse(odom_from_footprint(estimate)) @ odom_from_base
 
 
 class BodySense:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from humanoid_control.errors import ConfigurationError, OrderError
+from humanoid_control.footprint import odom_from_footprint
 from humanoid_control.mission.factory import Factory, Order
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.transforms import from_pose
@@ -20,7 +21,7 @@ from perception.errors import PerceptionError
 from perception.network_file import open_network
 from policies.learned.action_space import ACTION_NAMES, encode_target
 from policies.learned.chunks import Chunk, ChunkPlayer
-from policies.learned.observation_space import BodySense, OrderSense, odom_from_footprint
+from policies.learned.observation_space import BodySense, OrderSense
 from policies.learned.pose_space import (
     ACTIVE, MOVES, MOVING, REPLAN_S, SCALES, STEP_S, TURNS, VELOCITY, Memory, decode_step, pose_inputs, reference_hands, tote_numbers,
 )  # fmt: skip

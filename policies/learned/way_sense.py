@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from humanoid_control.footprint import footprint_from_base
 from humanoid_control.mission.factory import Factory
 from humanoid_control.mission.path_planning import FloorMap
 from humanoid_control.mission.placement import Placement
 from humanoid_control.transforms import inverse, planar
 from humanoid_control.types import BaseEstimate
 from perception.poses import PoseSet
-from policies.learned.observation_space import footprint_from_base
 from policies.scripted.navigation import CORNER_RADIUS, frame_from_map
 
 OFF_WAY = 0.12  # m from the way, beyond which another is planned: after a step back from a station it leads around its posts
