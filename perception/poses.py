@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -62,3 +62,17 @@ class PoseSource(Protocol):
 def surface_name(station: str, shelf: int) -> str:
     """Name of a station's top, belt or shelf among the surfaces."""
     return f"{station}/{shelf}"
+
+
+def carried_along(poses: PoseSet, now_from_then: np.ndarray) -> PoseSet:
+    """Poses as seen from a base that has moved since.
+
+    Args:
+        poses: as seen.
+        now_from_then: (4, 4) of `base_link`.
+    """
+    def moved(things: dict) -> dict:
+        return {name: replace(thing, base_from_object=now_from_then @ thing.base_from_object) for name, thing in things.items()}
+
+    people = {name: (now_from_then @ np.array([*place, 0.0, 1.0]))[:2] for name, place in poses.people.items()}
+    return PoseSet(poses.stamp_s, moved(poses.totes), moved(poses.surfaces), people)

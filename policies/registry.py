@@ -7,33 +7,37 @@ from pathlib import Path
 
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.robot_model import RobotModel
+from policies.escalation.escalating import Escalating, Tier
+from policies.escalation.person import NoOperator, Operator, Person
 from policies.policy import Policy
 from policies.scripted.carry_out_order import CarryOutOrder
 
 
-def _scripted(model: RobotModel, _checkpoint: Path | None) -> Policy:
-    return CarryOutOrder(model)
+def _scripted(model: RobotModel, _checkpoint: Path | None, operator: Operator | None) -> Policy:
+    scripted = CarryOutOrder(model)
+    return scripted if operator is None else _attended([Tier(scripted.name, scripted)], operator)
 
 
-def _teacher(model: RobotModel, checkpoint: Path | None) -> Policy:
+def _teacher(model: RobotModel, checkpoint: Path | None, operator: Operator | None) -> Policy:
     from policies.learned.pose_policy import PosePolicy  # with the networks' runtime, which the scripted one needs not
 
-    return PosePolicy(model, checkpoint)
+    teacher = PosePolicy(model, checkpoint)
+    return teacher if operator is None else _attended([Tier(teacher.name, teacher, teacher.limit)], operator)
 
 
-def _learned(model: RobotModel, checkpoint: Path | None) -> Policy:
-    from policies.escalation.escalating import Escalating, Tier
-    from policies.escalation.person import NoOperator, Person
+def _learned(model: RobotModel, checkpoint: Path | None, operator: Operator | None) -> Policy:
     from policies.learned.pose_policy import PosePolicy
 
     small = PosePolicy(model, checkpoint)
-    return Escalating([
-        Tier("small", small, small.limit), Tier("scripted", CarryOutOrder(model)),
-        Tier("person", Person(NoOperator()), gives_back=False),
-    ])  # fmt: skip
+    tiers = [Tier("small", small, small.limit, takes_up=False), Tier("scripted", CarryOutOrder(model))]
+    return _attended(tiers, operator if operator is not None else NoOperator(), name="learned")
 
 
-POLICIES: dict[str, Callable[[RobotModel, Path | None], Policy]] = {"scripted": _scripted, "teacher": _teacher, "learned": _learned}
+def _attended(tiers: list[Tier], operator: Operator, *, name: str = "") -> Escalating:
+    return Escalating([*tiers, Tier("person", Person(operator), gives_back=False)], name=name or tiers[0].name)
+
+
+POLICIES: dict[str, Callable[[RobotModel, Path | None, Operator | None], Policy]] = {"scripted": _scripted, "teacher": _teacher, "learned": _learned}
 LEARNED = frozenset({"teacher", "learned"})
 
 
@@ -69,16 +73,17 @@ def check_policy(name: str, checkpoint: Path | None) -> None:
         raise ConfigurationError(f"The policy '{name}' has no parameters; leave --checkpoint away.")
 
 
-def make_policy(name: str, model: RobotModel, *, checkpoint: Path | None = None) -> Policy:
+def make_policy(name: str, model: RobotModel, *, checkpoint: Path | None = None, operator: Operator | None = None) -> Policy:
     """A policy by its name.
 
     Args:
         name: one of `POLICIES`.
         model: the robot.
         checkpoint: ONNX file of a learned one; by default the one that ships.
+        operator: a person who is asked where the policy fails, and may take over at any time; it is an `Escalating` then.
 
     Raises:
         ConfigurationError: there is none of that name, or its checkpoint is unfit.
     """
     check_policy(name, checkpoint)
-    return POLICIES[name](model, checkpoint)
+    return POLICIES[name](model, checkpoint, operator)

@@ -24,7 +24,9 @@ BENCHES = {
     "push": "policies.bench.push",
     "gaze": "policies.bench.gaze",
     "perception": "policies.bench.perception",
+    "policy": "policies.bench.policy",
     "recorder": "humanoid_control.ros.recorder_bench",
+    "teleoperation": "humanoid_control.ros.teleoperation_bench",
 }
 OPTIONS = ("n", "seed", "workers", "case")
 
@@ -41,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the rows to a file")
     parser.add_argument("--quick", action="store_true", help="fewer samples: to see that it runs, not to quote")
-    parser.add_argument("--n", metavar="N", type=int, help="push: how many in each row; gaze: episodes of each factory; recorder: kills")
-    parser.add_argument("--seed", metavar="S", type=int, help="push, gaze, recorder: of all that is drawn")
+    parser.add_argument("--n", metavar="N", type=int, help="push: how many in each row; gaze: episodes of each factory; recorder: kills; teleoperation: events of a kind")
+    parser.add_argument("--seed", metavar="S", type=int, help="push, gaze, recorder, teleoperation: of all that is drawn")
     parser.add_argument("--workers", metavar="W", type=int, help="push: processes (default: one for each core)")
-    parser.add_argument("--case", metavar="ROW", help="push: one row only")
+    parser.add_argument("--case", metavar="ROW", help="push, teleoperation: one row, or case, only")
 
 
 def run(args: argparse.Namespace) -> int:

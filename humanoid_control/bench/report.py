@@ -17,7 +17,7 @@ from rich.table import Table
 from humanoid_control.errors import ConfigurationError
 
 PACKAGES = ("numpy", "numba", "pin", "mujoco", "daqp", "mink", "pin-pink", "qpsolvers", "quadprog", "proxsuite")
-COLUMNS = ("unit", "p50", "p99", "value", "n", "residual")
+COLUMNS = ("unit", "p50", "p95", "p99", "value", "n", "residual")
 
 
 class Report:
@@ -42,6 +42,13 @@ class Report:
         if residual is not None:
             row["residual"] = float(f"{residual:.4g}")
         row["peer"] = peer
+        self.rows.append(row)
+        return row
+
+    def add_latencies(self, name: str, seconds: Sequence[float]) -> dict:
+        """Adds a row of latencies, in milliseconds; returns it."""
+        p50, p95, p99 = (round(1e3 * float(value), 1) for value in np.percentile(seconds, (50, 95, 99)))
+        row = {"name": name, "unit": "ms", "p50": p50, "p95": p95, "p99": p99, "n": len(seconds), "peer": False}
         self.rows.append(row)
         return row
 

@@ -53,14 +53,14 @@ def leg_distance(station: Station, y: float, *, raised: float = 0.0, pelvis_heig
             continue
         behind_edge = part.low[0] - station.front_x
         low = max(part.low[2] + raised, 0.0) if part.low[2] > 0.0 else 0.0
-        for reach in (_leg_reach(low, part.high[2] + raised, UPRIGHT_HEIGHT),
-                      _leg_reach(low, part.high[2] + raised, pelvis_height) - STANDING_SHARE):  # fmt: skip
+        for reach in (leg_reach(low, part.high[2] + raised, UPRIGHT_HEIGHT),
+                      leg_reach(low, part.high[2] + raised, pelvis_height) - STANDING_SHARE):  # fmt: skip
             if reach > 0.0:
                 distance = max(distance, reach + LEG_MARGIN - behind_edge)
     return distance
 
 
-def _leg_reach(low: float, high: float, pelvis_height: float) -> float:
+def leg_reach(low: float, high: float, pelvis_height: float) -> float:
     """Metres that a walking leg is in front of the base between two heights; 0 above it."""
     heights = np.concatenate([[low, high], LEG_HEIGHTS[(LEG_HEIGHTS > low) & (LEG_HEIGHTS < high)]])
     share = float(np.clip((UPRIGHT_HEIGHT - pelvis_height) / (UPRIGHT_HEIGHT - SQUAT_HEIGHT), 0.0, 1.0))

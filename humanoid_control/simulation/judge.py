@@ -158,6 +158,10 @@ class Judge:
         self._lacking = "not begun"
         self._verdict: Verdict | None = None
 
+    def allow_longer(self, seconds: float) -> None:
+        """The order may take so much more time."""
+        self._time_allowed_s += seconds
+
     @property
     def lacking(self) -> str:
         """What the order still lacks, as of the last look; empty if nothing."""

@@ -73,6 +73,11 @@ class SimulatedFactory:
         """The policy says that it is done: from now on the judge may agree."""
         self._judge.accepts_done = True
 
+    def allow_longer(self, seconds: float) -> None:
+        """A person had the order for so long: it may take that much more."""
+        if self._is_judging:
+            self._judge.allow_longer(seconds)
+
     def end(self) -> None:
         """Ends judging: the order was given up."""
         self._is_judging = False

@@ -14,24 +14,23 @@ import numpy as np
 import pinocchio as pin
 
 from humanoid_control.footprint import footprint_from_base
-from humanoid_control.inverse_kinematics import IkOptions, IkTargets, IkTasks, InverseKinematics
+from humanoid_control.inverse_kinematics import IkOptions, IkTasks, InverseKinematics
 from humanoid_control.robot_model import RobotModel
+from humanoid_control.standing_body import SOLES_AHEAD, BodyPosture, LimbKinematics, reaching_targets
 from humanoid_control.teleoperation.operator_input import OperatorInput, check_input
-from humanoid_control.transforms import from_pose, inverse, planar, rotation_of_vector, rotation_vector, to_pose, transform, yaw_of
+from humanoid_control.transforms import from_pose, inverse, planar, rotation_of_vector, rotation_vector, to_pose, yaw_of
 from humanoid_control.types import FRAME_BASE_FOOTPRINT, BaseEstimate, RobotState, WholeBodyTarget
 from humanoid_control.whole_body_control.controller import standing_posture
 
 TIMEOUT_S = 0.1  # without input, from which on the robot holds
 SLACK_S = 0.02  # by which what is newest may be ahead of the clock
 RAMP_S = 0.5  # from no speed to all of it, when input comes (again)
-SOLES_AHEAD, SOLES_APART = 0.035, 0.22  # m, of the ghost's feet
 WORKSPACE = np.array([[0.05, 0.75], [-0.75, 0.75], [0.10, 1.60]])  # m before, beside and above where it stands, of hands
 LEASH, TURN_LEASH = 0.015, 0.10  # m, rad that a hand is led ahead of the ghost's, which is at its limits then
 IK_GAIN, IK_DAMPING, JOINT_SPEED_SHARE = 0.3, 0.1, 0.3  # what it cannot reach does not shake it
 FASTEST_SHARE = 1.2  # of the speed allowed, that hands may have with the body's motion
 BODY_SPEED = (0.15, 0.5)  # m/s of squatting, rad/s of bending
-SQUATTING, BENDING = (0.55, 0.74), (-0.1, 1.15)  # m of the pelvis, rad of the torso: what walks and stands well
-LOWEST_SQUAT, UPRIGHT = 0.58, 0.72  # m of the pelvis, at the lowest hand and at an easy one
+GRIP_MET = 0.1  # of a grip's way, within which the operator's meets what the gripper was told before
 
 
 @dataclass(frozen=True)
@@ -80,24 +79,24 @@ class Retargeting:
         self._ik = InverseKinematics(model, tasks, IkOptions(dt_s=period_s, gain=IK_GAIN, error_damping=IK_DAMPING, velocity_scale=JOINT_SPEED_SHARE,
                                                              base_velocity_limit=BODY_SPEED))  # fmt: skip
         self._posture = standing_posture(model)
-        self._model = model.pinocchio_model
-        self._data = self._model.createData()
-        self._hands, self._soles = ([self._model.getFrameId(f"{letter}_{name}") for letter in "lr"] for name in ("gripper", "sole"))
-        self._waist_pitch = 7 + model.joint_names.index("waist_pitch_joint")
+        self._model, self._limbs = model, LimbKinematics(model)
         self._given: OperatorInput | None = None
 
-    def begin(self, state: RobotState, estimate: BaseEstimate) -> None:
+    def begin(self, state: RobotState, estimate: BaseEstimate, openings: np.ndarray | None = None) -> None:
         """Begins from where the robot is; what came before counts no more.
 
         Args:
             state, estimate: of now.
+            openings: (2,) m that the grippers were told last; None: as they are measured, where nobody told them.
         """
         self._ghost = np.concatenate([to_pose(footprint_from_base(estimate)), state.joint_positions])
         # Its feet stand where they are put: it is the body that is back or ahead of them.
-        between = np.mean([sole[:2, 3] for sole in self._placed(self._soles)], axis=0)
+        between = np.mean([sole[:2, 3] for sole in self._limbs.soles(self._ghost)], axis=0)
         self._ghost[:2] = [SOLES_AHEAD, 0.0] - between
-        self._followed = list(self._placed(self._hands))
-        self._openings = np.asarray(state.gripper_openings, float).copy()
+        self._followed = list(self._limbs.hands(self._ghost))
+        told = state.gripper_openings if openings is None else openings
+        self._openings = np.clip(np.asarray(told, float), 0.0, self.limits.opening)
+        self._off_grip: list[float | None] = [0.0, 0.0]  # m of the operator's grip off what was told before; None: it has met that
         self._stand()
         self._asked_s = -math.inf
         self._given, self.holds = None, "nothing came yet"
@@ -142,11 +141,11 @@ class Retargeting:
             self._step_ghost()
         base = from_pose(self._ghost[:7])
         footprint_from_world = inverse(planar(*base[:2, 3], yaw_of(base)))
-        pitch = -math.asin(float(np.clip(base[2, 0], -1.0, 1.0))) + self._ghost[self._waist_pitch]
+        posture = BodyPosture.of(self._model, self._ghost)
         return WholeBodyTarget(
             stamp_s=now_s, frame=FRAME_BASE_FOOTPRINT, base_velocity=self._walk.copy(),
-            hand_poses=np.array([to_pose(footprint_from_world @ pose) for pose in self._placed(self._hands)]), hand_active=np.ones(2, bool), hand_velocities=self._speed.copy(),
-            torso_pitch=float(np.clip(pitch, *BENDING)), pelvis_height=float(np.clip(base[2, 3], *SQUATTING)),
+            hand_poses=np.array([to_pose(footprint_from_world @ pose) for pose in self._limbs.hands(self._ghost)]), hand_active=np.ones(2, bool), hand_velocities=self._speed.copy(),
+            torso_pitch=posture.torso_pitch, pelvis_height=posture.pelvis_height,
             gripper_openings=self._openings.copy(), gripper_forces=np.full(2, limits.grip_force),
         )  # fmt: skip
 
@@ -155,6 +154,8 @@ class Retargeting:
         hand = given.hands[side] if given is not None else None
         if hand is None or not hand.clutch or hand.pose is None:
             self._anchors[side] = None
+            if hand is not None and not hand.clutch:  # a grip under way goes on after a dropout
+                self._off_grip[side] = 0.0
             return None
         if self._anchors[side] is None:
             self._anchors[side] = np.array(hand.pose, float), self._followed[side].copy()
@@ -163,10 +164,21 @@ class Retargeting:
         wanted[:3, 3] += self.limits.scale * (hand.pose[:3, 3] - operator[:3, 3])
         wanted[:3, 3] = np.clip(wanted[:3, 3], *WORKSPACE.T)
         wanted[:3, :3] = hand.pose[:3, :3] @ operator[:3, :3].T @ robot[:3, :3]
-        opening = (1.0 - hand.grip) * self.limits.opening
-        most = self._period_s * 0.3  # m/s
-        self._openings[side] += np.clip(opening - self._openings[side], -most, most)
+        self._grip(side, (1.0 - hand.grip) * self.limits.opening)
         return wanted
+
+    def _grip(self, side: int, opening: float) -> None:
+        """Takes a gripper to an opening in m, once the operator's grip has met or passed what it was told before the clutch closed.
+
+        Who takes over a hand that holds something, with fingers off the trigger, does not drop it.
+        """
+        off, before = opening - self._openings[side], self._off_grip[side]
+        if before is not None:
+            has_met = abs(off) <= GRIP_MET * self.limits.opening or off * before < 0.0
+            self._off_grip[side] = None if has_met else off
+        if self._off_grip[side] is None:
+            most = self._period_s * 0.3  # m/s
+            self._openings[side] += np.clip(off, -most, most)
 
     def _follow(self, side: int, wanted: np.ndarray | None) -> None:
         """Brings a hand towards where it is wanted, or to a stand, with bounded speed and acceleration."""
@@ -188,31 +200,16 @@ class Retargeting:
         pose[:3, :3] = rotation_of_vector(self._period_s * self._speed[side, 3:]) @ pose[:3, :3]
 
     def _step_ghost(self) -> None:
-        poses = np.zeros((6, 7))
-        for side in (0, 1):
-            poses[side] = to_pose(self._followed[side])
-            poses[2 + side] = to_pose(transform(np.eye(3), np.array([SOLES_AHEAD, (0.5 - side) * SOLES_APART, 0.0])))
-        lowest = min(pose[2, 3] for pose in self._followed)
-        height = float(np.clip(0.60 + 0.16 * (lowest - 0.5) / 0.45, LOWEST_SQUAT, UPRIGHT))
-        poses[4, 6] = 1.0
-        poses[5] = [0, 0, height, 0, 0, 0, 1]
-        velocities = np.zeros((6, 6))
-        velocities[:2] = self._speed
-        solution = self._ik.step(self._ghost, IkTargets(poses, np.array([SOLES_AHEAD, 0.0, 0.6]), self._posture, frame_velocities=velocities))
+        solution = self._ik.step(self._ghost, reaching_targets(self._followed, self._posture, self._speed))
         # What would take a hand faster than it may go is done in part: the whole body's motion counts.
         before, after = self._ghost, solution.configuration
-        places = self._placed(self._hands)
+        places = self._limbs.hands(self._ghost)
         self._ghost = after
-        gone = max(float(np.linalg.norm(new[:3, 3] - old[:3, 3])) for new, old in zip(self._placed(self._hands), places))
+        gone = max(float(np.linalg.norm(new[:3, 3] - old[:3, 3])) for new, old in zip(self._limbs.hands(self._ghost), places))
         share = FASTEST_SHARE * self.limits.hand_speed * self._period_s / max(gone, 1e-9)
         if share < 1.0:
-            self._ghost = pin.interpolate(self._model, before, after, share)
-        for followed, placed in zip(self._followed, self._placed(self._hands)):
+            self._ghost = pin.interpolate(self._model.pinocchio_model, before, after, share)
+        for followed, placed in zip(self._followed, self._limbs.hands(self._ghost)):
             ahead, turned = followed[:3, 3] - placed[:3, 3], rotation_vector(followed[:3, :3] @ placed[:3, :3].T)
             followed[:3, 3] = placed[:3, 3] + ahead * min(1.0, LEASH / max(float(np.linalg.norm(ahead)), 1e-9))
             followed[:3, :3] = rotation_of_vector(turned * min(1.0, TURN_LEASH / max(float(np.linalg.norm(turned)), 1e-9))) @ placed[:3, :3]
-
-    def _placed(self, frames: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """(4, 4) each of two of the ghost's frames, where its feet stand."""
-        pin.forwardKinematics(self._model, self._data, self._ghost)
-        return tuple(pin.updateFramePlacement(self._model, self._data, frame).homogeneous.copy() for frame in frames)

@@ -8,6 +8,7 @@ import numpy as np
 
 from humanoid_control.control_loop import ControlLoop
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
+from humanoid_control.film import Film
 from humanoid_control.footprint import odom_from_footprint
 from humanoid_control.mission.factory import Factory, Order
 from humanoid_control.robot_model import RobotModel
@@ -15,7 +16,7 @@ from humanoid_control.simulation.episode import Episode
 from humanoid_control.simulation.simulated_factory import SimulatedFactory
 from policies.data import schema
 from policies.data.expert_noise import ExpertNoise
-from policies.data.frame_cameras import Film, FrameCameras
+from policies.data.frame_cameras import FrameCameras
 from policies.data.truth import Truth
 from policies.data.turns import Turns
 from policies.learned.action_space import encode_target

@@ -15,13 +15,13 @@ from rich.table import Table
 
 from humanoid_control.bench.report import versions
 from humanoid_control.errors import ConfigurationError
+from humanoid_control.hashes import code_hash, file_hash
 from humanoid_control.simulation.layouts import TRAINING
 from perception.simulated_cameras import HEIGHT, WIDTH
 from policies.data.diversity import check_diversity, write_card
 from policies.data.errors import DataSetError
 from policies.data.generation import FAILURES, FactoryText, Generation, Plan, RunJobs, done_orders, jobs_of
 from policies.data.reader import Demonstrations
-from policies.evaluation.campaign import code_hash, file_hash
 from policies.evaluation.workers import available_cores, run_jobs
 
 BACKENDS = ("local", "ray")
@@ -99,14 +99,24 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigurationError(f"--seed is {args.seed}; 0 or more is allowed.")
 
 
-def _plan(args: argparse.Namespace) -> Plan:
-    width, cross, height = args.size.partition("x")
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height in pixels, of `--size`.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    width, cross, height = text.partition("x")
     if not (cross and width.isdigit() and height.isdigit()):
-        raise ConfigurationError(f"--size is '{args.size}'; give width and height as in {WIDTH}x{HEIGHT}.")
+        raise ConfigurationError(f"--size is '{text}'; give width and height as in {WIDTH}x{HEIGHT}.")
+    return int(width), int(height)
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    width, height = parse_size(args.size)
     cameras = () if args.no_images else tuple(name.strip() for name in args.cameras.split(","))
     return Plan(
-        factories=tuple(FactoryText.read(path) for path in args.factory), fps=args.fps, cameras=cameras, width=int(width),
-        height=int(height), noise=args.noise, layouts=args.layouts, learner="teacher" if args.learner else "",
+        factories=tuple(FactoryText.read(path) for path in args.factory), fps=args.fps, cameras=cameras, width=width,
+        height=height, noise=args.noise, layouts=args.layouts, learner="teacher" if args.learner else "",
         checkpoint=str(args.learner or ""), checkpoint_sha256=file_hash(args.learner) if args.learner else "",
         keep_failures=args.keep_failures, versions=json.dumps(versions()), code_sha256=code_hash(),
     )  # fmt: skip

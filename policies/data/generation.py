@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from humanoid_control.errors import ConfigurationError
+from humanoid_control.hashes import file_hash
 from humanoid_control.mission.factory import Factory, parse_factory
 from humanoid_control.robot_model import RobotModel, default_urdf_path
 from humanoid_control.simulation.layouts import TRAINING, draw_layout
@@ -26,7 +28,6 @@ from policies.data.expert_noise import check_share
 from policies.data.frame_cameras import FrameCameras
 from policies.data.lerobot_dataset import Format, append, recover
 from policies.data.staging import PackedEpisode, Staging, pack
-from policies.evaluation.campaign import file_hash
 from policies.evaluation.journal import Journal, make_folder
 from policies.registry import check_policy, make_policy
 from policies.scripted.carry_out_order import PERIOD_S
@@ -113,9 +114,7 @@ class Plan:
         check_share(self.noise)
         if self.learner:
             check_policy(self.learner, Path(self.checkpoint))
-        for name, side in (("width", self.width), ("height", self.height)):
-            if side % 2 or not SMALLEST <= side <= LARGEST:
-                raise ConfigurationError(f"--size: the {name} is {side}; an even number from {SMALLEST} to {LARGEST} is allowed.")
+        check_size(self.width, self.height)
         if self.cameras:
             from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW  # with MuJoCo
 
@@ -138,6 +137,17 @@ class Plan:
     def format(self) -> Format:
         """Of the data set."""
         return Format(self.fps, self.cameras, self.width, self.height, schema.frame_columns(RobotModel.load()))
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuses what no film can be made of.
+
+    Raises:
+        ConfigurationError: a side is odd, or out of range.
+    """
+    for name, side in (("width", width), ("height", height)):
+        if side % 2 or not SMALLEST <= side <= LARGEST:
+            raise ConfigurationError(f"--size: the {name} is {side}; an even number from {SMALLEST} to {LARGEST} is allowed.")
 
 
 @dataclass(frozen=True)
@@ -202,18 +212,28 @@ def make_demonstration_worker(plan: Plan) -> Callable[..., PackedEpisode]:
 RunJobs = Callable[..., Iterator[PackedEpisode]]
 
 
+class DataPlan(Protocol):
+    """What a data set is made by: `Plan`, or that of an export of recorded episodes."""
+
+    def claim(self) -> dict:
+        """What must agree for episodes to lie in one data set."""
+
+    def format(self) -> Format:
+        """Of the data set."""
+
+
 class Generation:
     """A data set that is being made in a folder. A context: while it is open, no other may be made there.
 
     Args:
         folder: of the data set.
-        plan: what is made.
+        plan: what is made; `run` wants a `Plan`.
 
     Attributes:
         attempts: the record of each episode that was carried out, by its name.
     """
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: DataPlan) -> None:
         self.folder, self._plan = folder, plan
         self.attempts: dict[str, dict] = {}
 
@@ -262,9 +282,17 @@ class Generation:
             WorkerError: if a process dies.
         """
         for episode in run_jobs(make_demonstration_worker, (self._plan,), jobs, workers=workers):
-            self._staging.put(episode)
-            self._journal.add(_attempt(episode.record))
-            yield self.attempts[episode.name]
+            yield self.keep(episode)
+
+    def keep(self, episode: PackedEpisode) -> dict:
+        """Stages an episode and notes it; returns what is noted.
+
+        Raises:
+            DataSetError: it cannot be written.
+        """
+        self._staging.put(episode)
+        self._journal.add(_attempt(episode.record))
+        return self.attempts[episode.name]
 
     def assemble(self) -> int:
         """Adds what is staged to the data set; returns how many demonstrations.
@@ -307,5 +335,5 @@ def _locked(path: Path):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise DataSetError(f"another `humanoid generate` is writing to {path.parent}; wait for it, or choose another --out.") from None
+        raise DataSetError(f"another command is writing to {path.parent}; wait for it, or choose another --out.") from None
     return file

@@ -39,6 +39,7 @@ INDICES = tuple(schema.Column(name, "float32" if name == "timestamp" else "int64
                 for name in ("timestamp", "frame_index", "episode_index", "index", "task_index"))  # fmt: skip
 EPISODE_FACTS = ("episode", "order", "seed", "factory", "factory_sha256", "outcome", "detail", "subtask", "problem", "cycle_time_s",
                  "noise", "layouts", "model_sha256", "code_sha256", "versions")  # fmt: skip
+RECORDED_FACTS = (*EPISODE_FACTS, "operator", "policy", "hashes", "recorded", "note", "segmented_by", "intervention_share")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Format:
         fps: frames per second.
         cameras: whose images there are.
         width, height: of the images, in pixels.
-        columns: of a frame, from `schema.frame_columns`.
+        columns: of a frame, from `schema.frame_columns`, or of a recorded one.
+        facts: of an episode, that its row in `meta/episodes` holds.
     """
 
     fps: int
@@ -57,6 +59,7 @@ class Format:
     width: int
     height: int
     columns: tuple[schema.Column, ...]
+    facts: tuple[str, ...] = EPISODE_FACTS
 
     def features(self) -> dict[str, dict]:
         """As info.json has them."""
@@ -202,7 +205,7 @@ def _write_all(folder: Path, staging: Staging, rows: list[dict], format_: Format
                       f"{key}/to_timestamp": (first + length) / format_.fps}  # fmt: skip
         facts["statistics"] |= _index_statistics(table)
         entry |= {f"stats/{name}/{kind}": value for name, part in facts["statistics"].items() for kind, value in part.items()}
-        episodes.append(entry | {name: facts[name] for name in EPISODE_FACTS})
+        episodes.append(entry | {name: facts[name] for name in format_.facts})
         index += length
     data.close()
     for film in films.values():

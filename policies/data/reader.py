@@ -41,7 +41,7 @@ class Demonstrations:
         """
         self.folder = Path(folder)
         if (self.folder / APPENDING / COMMIT).exists():
-            raise DataSetError(f"{folder} was left in the middle of adding episodes; give its `humanoid generate` command again.")
+            raise DataSetError(f"{folder} was left in the middle of adding episodes; give the command that was adding them again.")
         self._read_meta()
         self._check_files()
         self._check_columns()

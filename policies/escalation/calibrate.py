@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
-from policies.evaluation.campaign import file_hash
+from humanoid_control.hashes import file_hash
 from policies.evaluation.journal import write_whole
 from policies.evaluation.summary import Z_95
 

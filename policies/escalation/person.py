@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from humanoid_control.mission.factory import Factory, Order
-from policies.policy import FAILED, Observation, Policy, PolicyOutput
+from humanoid_control.teleoperation.handover import WAIT_FOR_PERSON
+from policies.policy import FAILED, RUNNING, Observation, Policy, PolicyOutput
 
-HANDED_BACK = "handed_back"  # an outcome that a person alone has: the smallest tier goes on
-PATIENCE_S = 120.0  # without an answer, after which the order is given up
+PATIENCE_S = 120.0  # without a target, after which the order is given up
 PERIOD_S = 0.02
 
 
 class Operator(Protocol):
-    """Who can be asked to take over."""
+    """Who can be asked to take over, and may do so unasked."""
+
+    def takes_over(self) -> bool:
+        """Whether a person has taken over, and has not handed back."""
 
     def begin(self, factory: Factory, order: Order) -> None:
-        """An order is too hard for the others: please take over."""
+        """From now on an order is theirs: it is too hard for the others, or they have taken over."""
 
     def answer(self, observation: Observation) -> PolicyOutput | None:
-        """What the person wants now; None while nobody drives. `HANDED_BACK` as its outcome gives the order back."""
+        """What the person wants now; None while nobody drives. Without targets they drive, but are silent.
+
+        An outcome that a person alone has, `humanoid_control.teleoperation.handover.HANDED_BACK`, gives the order back.
+        """
 
 
 class NoOperator:
     """Nobody is there. See `Operator`."""
+
+    def takes_over(self) -> bool:
+        """See `Operator.takes_over`."""
+        return False
 
     def begin(self, factory: Factory, order: Order) -> None:
         """See `Operator.begin`."""
@@ -44,6 +55,10 @@ class StandIn:
     def __init__(self, policy: Policy, comes_after_s: float = 5.0) -> None:
         self._policy, self._after_s = policy, comes_after_s
 
+    def takes_over(self) -> bool:
+        """See `Operator.takes_over`: only when asked."""
+        return False
+
     def begin(self, factory: Factory, order: Order) -> None:
         """See `Operator.begin`."""
         self._policy.reset(factory, order)
@@ -56,7 +71,7 @@ class StandIn:
 
 
 class Person:
-    """The tier of a person: until one answers it has no target, and the robot holds. See `policies.policy.Policy`.
+    """The tier of a person: while none drives it has no target, and the robot holds. See `policies.policy.Policy`.
 
     Args:
         operator: who is asked.
@@ -81,18 +96,25 @@ class Person:
     def order_done(self) -> None:
         """See `Policy.order_done`."""
 
+    def takes_over(self) -> bool:
+        """Whether a person has taken over."""
+        return self._operator.takes_over()
+
     def act(self, observation: Observation) -> PolicyOutput:
         """See `Policy.act`."""
         now = observation.stamp_s
         if not self._asked:
             self._operator.begin(self._factory, self._order)
             self._asked = True
-        output = self._operator.answer(observation)
-        if output is not None:
+        output = self.attend(observation) or PolicyOutput((), PERIOD_S, WAIT_FOR_PERSON, "it is too hard for the others")
+        if output.targets or output.outcome != RUNNING:
             self._waits_since_s = None
             return output
         self._waits_since_s = now if self._waits_since_s is None else self._waits_since_s
-        gives_up = now - self._waits_since_s > PATIENCE_S
-        detail = f"no person took over within {PATIENCE_S:g} s" if gives_up else ""
-        return PolicyOutput((), PERIOD_S, "wait_for_person", "it is too hard for the others", problem=detail or "waits for a person",
-                            outcome=FAILED if gives_up else "running", detail=detail)  # fmt: skip
+        if now - self._waits_since_s <= PATIENCE_S:
+            return output
+        return replace(output, outcome=FAILED, detail=f"no person drove for {PATIENCE_S:g} s")
+
+    def attend(self, observation: Observation) -> PolicyOutput | None:
+        """What the person wants, with an order or without; None while nobody drives."""
+        return self._operator.answer(observation)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from humanoid_control.errors import ConfigurationError
+from humanoid_control.hashes import code_hash, file_hash
 from humanoid_control.mission.factory import Factory, load_factory
 from humanoid_control.robot_model import RobotModel, default_urdf_path
 from humanoid_control.simulation.layouts import SPLITS, TRAINING, draw_layout
@@ -17,7 +17,6 @@ from policies.evaluation.workers import run_jobs
 from policies.policy import Policy
 from policies.registry import check_policy, checkpoint_of, make_policy
 
-PACKAGES = ("humanoid_control", "perception", "policies")
 VIDEO_ALL, VIDEO_FAILURES = "all", "failures"
 
 
@@ -68,28 +67,6 @@ class Campaign:
             "model_sha256": file_hash(default_urdf_path()),
             "code_sha256": code_hash(),
         }
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        ConfigurationError: if it cannot be read.
-    """
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
-
-
-def code_hash() -> str:
-    """SHA-256 over the source of what runs in an episode: the three packages."""
-    root = Path(__file__).resolve().parents[2]
-    digest = hashlib.sha256()
-    for package in PACKAGES:
-        for path in sorted((root / package).rglob("*.py")):
-            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def run_campaign(campaign: Campaign, seeds: Iterable[int], *, workers: int) -> Iterator[dict]:

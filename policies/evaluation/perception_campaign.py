@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
+from humanoid_control.hashes import code_hash, file_hash
 from humanoid_control.mission.factory import Factory, load_factory
 from humanoid_control.robot_model import RobotModel, default_urdf_path
 from humanoid_control.simulation.simulated_factory import CONTROL_PERIOD_S
@@ -14,7 +15,6 @@ from perception.evaluation.figures import Rows, gaze_figures, rung_figures
 from perception.evaluation.looks import check_look, painted_floor
 from perception.vision import FIDUCIAL
 from policies.bench.gaze import CAMERAS as GAZE_CAMERAS
-from policies.evaluation.campaign import code_hash, file_hash
 from policies.evaluation.perception_watch import PerceptionWatch
 from policies.evaluation.rungs import parse_rungs
 from policies.evaluation.workers import run_jobs

@@ -18,11 +18,12 @@ from humanoid_control.mission.load_carriers import LOAD_CARRIERS
 from humanoid_control.mission.placement import Placement, initial_placements, ordered_placement
 from humanoid_control.mission.reach import free_height, leg_distance, working_height
 from humanoid_control.robot_model import RobotModel
+from humanoid_control.standing_body import LimbKinematics
 from humanoid_control.transforms import from_pose, planar, yaw_of
 from humanoid_control.types import SIDES, BaseEstimate, ControlStatus, RobotState
 from perception.poses import PoseSet, surface_name
 from policies.learned.rotations import AXES, to_columns
-from policies.scripted.grips import LimbKinematics, tote_facing
+from policies.scripted.grips import tote_facing
 
 _XYZ = ("x", "y", "z")
 _PLACE = (*_XYZ, "cos_yaw", "sin_yaw")
@@ -70,6 +71,11 @@ class BodySense:
         self.names = state_names(model)
         self._hands = LimbKinematics(model)
 
+    def hands(self, state: RobotState, estimate: BaseEstimate) -> list[np.ndarray]:
+        """(4, 4) each, left and right, in `base_footprint`."""
+        footprint = footprint_from_base(estimate)
+        return [footprint @ hand for hand in self._hands.base_from_hands(state.joint_positions)]
+
     def state(self, state: RobotState, estimate: BaseEstimate, control: ControlStatus) -> np.ndarray:
         """(94,) in the order of `names`: rad, rad/s, m, N, m/s and kg.
 
@@ -80,8 +86,7 @@ class BodySense:
             estimate: of the same instant.
             control: for the masses it estimates in the hands.
         """
-        footprint = footprint_from_base(estimate)
-        hands = [footprint @ hand for hand in self._hands.base_from_hands(state.joint_positions)]
+        hands = self.hands(state, estimate)
         imu = from_pose(np.concatenate([np.zeros(3), state.pelvis_imu.orientation]))[:3, :3]
         return np.concatenate([
             state.joint_positions, state.joint_velocities, state.gripper_openings, state.gripper_forces,
@@ -161,6 +166,11 @@ class OrderSense:
     def place(self) -> Placement:
         """Where the tote shall stand."""
         return self._ordered
+
+    @property
+    def belt_speed(self) -> float:
+        """Speed in m/s of the belt that the tote shall stand on; 0 where there is none."""
+        return self._goal.belt_speed
 
     @property
     def placements(self) -> tuple[Placement, Placement]:

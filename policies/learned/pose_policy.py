@@ -7,6 +7,7 @@ poses, and runs on the robot. It knows of the world what the scripted policy kno
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +15,24 @@ import numpy as np
 from humanoid_control.errors import ConfigurationError, OrderError
 from humanoid_control.footprint import odom_from_footprint
 from humanoid_control.mission.factory import Factory, Order
+from humanoid_control.mission.headroom import Headroom
 from humanoid_control.robot_model import RobotModel
-from humanoid_control.transforms import from_pose
-from humanoid_control.types import WholeBodyTarget
+from humanoid_control.transforms import from_pose, inverse, yaw_of
+from humanoid_control.types import FRAME_ODOM, WholeBodyTarget
 from perception.errors import PerceptionError
 from perception.network_file import open_network
 from policies.learned.action_space import ACTION_NAMES, encode_target
+from policies.learned.bending import Bending
 from policies.learned.chunks import Chunk, ChunkPlayer
 from policies.learned.observation_space import BodySense, OrderSense
+from policies.learned.placing import Placing, is_misplaced, is_placed
 from policies.learned.pose_space import (
-    ACTIVE, MOVES, MOVING, REPLAN_S, SCALES, STEP_S, TURNS, VELOCITY, Memory, decode_step, pose_inputs, reference_hands, tote_numbers,
+    ACTIVE, GOAL_PLACE, MOVES, MOVING, REPLAN_S, SCALES, STEP_S, TURNS, VELOCITY, Memory, decode_step, pose_inputs, reference_hands, tote_numbers,
 )  # fmt: skip
+from policies.learned.walking import Walking
 from policies.learned.way_sense import WaySense
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
+from policies.scripted.grips import hand_in_tote, holds_lip, openings_text, tote_facing
 from policies.subtasks import SUBTASKS
 
 NAME = "pose_policy"
@@ -36,6 +42,9 @@ FADE_S = 0.2
 PLAYED = round((REPLAN_S + FADE_S) / STEP_S)  # steps of a chunk
 GRIPPER_FORCE = 20.0  # N
 DONE_FROM = 0.6  # likelihood
+REACH, GRIP, SET_DOWN, LET_GO, STEP_BACK = (SUBTASKS.index(name) for name in ("reach", "grip", "set_down", "let_go", "step_back"))
+OVERDUE_TIMES, OVERDUE_S = 2.0, 2.0  # what demonstrations took, and s, after which a sub-task in which the robot stands is over
+MISSED_S = 2.0  # s of gripping nothing, after which it gives up: no demonstration goes on from there
 UNSEEN_S = 5.0  # without the tote's pose or a surface's, after which it gives up
 
 
@@ -77,7 +86,11 @@ class PosePolicy:
             if found != needed:
                 raise ConfigurationError(f"{path} (sha256 {self.sha256}) has other {what} than this robot: {_difference(found, needed)}")
         self._allowed = np.array([[then in card["following"][name] for then in SUBTASKS] for name in SUBTASKS], np.float32)
+        self._stands = np.array([name in card.get("standing", ()) for name in SUBTASKS])
+        longest = np.array([float(card.get("longest", {}).get(name, np.inf)) for name in SUBTASKS])
+        self._overdue_s = np.where(self._stands, OVERDUE_TIMES * longest + OVERDUE_S, np.inf)
         self.limit = float(card.get("limit", np.inf))
+        self._placing, self._bending = Placing(), Bending(model)
         self._factory: Factory | None = None
 
     def forget(self) -> None:
@@ -89,12 +102,18 @@ class PosePolicy:
         if factory is not self._factory:
             self._factory = factory
             self._orders, self._way = OrderSense(factory), WaySense(factory)
+            self._walking, self._headroom = Walking(factory, self._way.floor), Headroom(factory)
         self._orders.begin(order)
         self._way.begin(*self._orders.placements)
+        self._walking.begin()
+        self._placing.begin()
+        self._bending.begin()
         self._tote = order.tote
         self._player = ChunkPlayer(FADE_S)
         self._memory = Memory(0, 0.0)
         self._goal: np.ndarray | None = None
+        self._place = np.zeros(3)  # m in `odom`
+        self._is_placed = False
         self._said = ("begin", "", 0.0, 0.0)
         self._next_s = self._look_s = -np.inf
         self._last: WholeBodyTarget | None = None
@@ -114,12 +133,23 @@ class PosePolicy:
                     if now >= self._look_s:
                         self._look_s = now + STEP_S
                         self._told_way = self._way.way(observation.poses, observation.estimate)
+                        self._walking.look(observation.poses, observation.estimate, self._told_way)
                     if now >= self._next_s:
                         self._next_s = now + REPLAN_S
                         self._think(observation, footprint)
+                    self._set_down(observation)
                 except OrderError as error:
                     self._outcome, self._detail = FAILED, str(error)
         target = self._player.target(now, footprint) if self._outcome == RUNNING and not problem else None
+        if target is not None and target.base_velocity.any():
+            velocity, problem, too_long = self._walking.velocity(target.base_velocity, self._said[0], observation.poses, observation.estimate, now)
+            target = replace(target, base_velocity=velocity)
+            if too_long:
+                self._outcome, self._detail = FAILED, problem
+        if target is not None:
+            target = replace(target, torso_pitch=self._bending.pitch(target.torso_pitch, PERIOD_S, carries=self._said[0] in ("lift", "step_back")))
+        if target is not None and target.hand_active.all():
+            target = self._under_shelves(target, observation, footprint)
         if target is None:
             target = self._last.still(now) if self._last is not None else WholeBodyTarget(stamp_s=now)
         self._last = target
@@ -131,6 +161,20 @@ class PosePolicy:
     def order_done(self) -> None:
         """See `Policy.order_done`."""
         self._orders.done()
+
+    def _under_shelves(self, target: WholeBodyTarget, observation: Observation, footprint: np.ndarray) -> WholeBodyTarget:
+        """The target, both hands lower by as much as one of them would be too near to a board above it."""
+        map_from_odom = self._walking.map_from_odom
+        map_from_hands = map_from_odom if target.frame == FRAME_ODOM else map_from_odom @ footprint
+        wanted = target.hand_poses[:, :3] @ map_from_hands[:3, :3].T + map_from_hands[:3, 3]
+        map_from_footprint = map_from_odom @ footprint
+        here = [(map_from_footprint @ hand)[:3, 3] for hand in self._body.hands(observation.state, observation.estimate)]
+        excess = self._headroom.excess(wanted, np.array(here))
+        if excess <= 0.0:
+            return target
+        poses = target.hand_poses.copy()
+        poses[:, 2] -= excess
+        return replace(target, hand_poses=poses)
 
     def _missing(self, observation: Observation, now: float) -> str:
         """What it cannot do without; gives up where that does not come."""
@@ -159,24 +203,87 @@ class PosePolicy:
         estimate = observation.estimate
         state = self._body.state(observation.state, estimate, observation.control)
         self._goal = self._orders.goal(observation.poses, estimate, before=self._goal)
+        self._place = (footprint @ np.append(self._goal[GOAL_PLACE][:3], 1.0))[:3]
         tote = tote_numbers(footprint, self._odom_from_tote)
         wanted = self._last if self._last is not None else WholeBodyTarget(stamp_s=observation.stamp_s)
         reference = reference_hands(encode_target(wanted, footprint), state)
+        self._check_grip(observation)
         inputs = pose_inputs(state, reference, self._goal, self._told_way, tote, np.array(self._memory.subtask), np.array(self._memory.elapsed_s),
                              subtasks=len(SUBTASKS))  # fmt: skip
-        chunks, subtasks, done = self._session.run(None, {"inputs": inputs[None], "allowed": self._allowed[self._memory.subtask, None]})
+        allowed = self._may_follow()
+        chunks, subtasks, done = self._session.run(None, {"inputs": inputs[None], "allowed": allowed})
         chunk, likely = chunks[0].mean(axis=0), subtasks[0].mean(axis=0)
         if not (np.isfinite(chunk).all() and np.isfinite(likely).all()):
             raise OrderError(f"the network (sha256 {self.sha256[:12]}) says what is no number")
         now = observation.stamp_s
         subtask = int(likely.argmax())
+        if self._stands[subtask]:
+            chunk[:, MOVING] = 0.0
+        if subtask == REACH and self._memory.subtask != REACH:
+            faces = tote_facing(self._odom_from_tote, yaw_of(footprint))
+            carrier = self._factory.tote(self._tote).carrier
+            self._bending.plan([inverse(footprint) @ faces @ hand_in_tote(carrier, side) for side in (0, 1)])
+        elif subtask == LET_GO:
+            self._bending.forget()
+        if subtask == STEP_BACK and self._memory.subtask == LET_GO:
+            self._is_placed = self._is_measured() and is_placed(self._off_place())
         self._memory = Memory(subtask, REPLAN_S + (self._memory.elapsed_s if subtask == self._memory.subtask else 0.0))
         self._said = (SUBTASKS[subtask], "", 0.0, disagreement(chunks[0], subtasks[0]))
-        if done[0].mean() > DONE_FROM:
+        if done[0].mean() > DONE_FROM or (self._is_placed and subtask != STEP_BACK):  # what comes after the last step back is the end
             self._outcome = DONE
             self.order_done()
-        self._player.take(Chunk(now, STEP_S, chunk, lambda step, stamp_s: decode_step(
-            step, reference, footprint, stamp_s=stamp_s, gripper_force=GRIPPER_FORCE)), now)  # fmt: skip
+        shift = self._placing.shift.copy()  # which the reference has in it
+
+        def decode(step: np.ndarray, stamp_s: float) -> WholeBodyTarget:
+            target = decode_step(step, reference, footprint, stamp_s=stamp_s, gripper_force=GRIPPER_FORCE)
+            if target.frame == FRAME_ODOM and target.hand_active.all():
+                target.hand_poses[:, :3] += self._placing.shift - shift
+            return target
+
+        self._player.take(Chunk(now, STEP_S, chunk, decode), now)
+
+    def _may_follow(self) -> np.ndarray:
+        """(1, K) float32 which sub-tasks may come: as in demonstrations, but none for ever, and no tote is let go beside its place."""
+        doing, allowed = self._memory.subtask, self._allowed[self._memory.subtask, None].copy()
+        may_end = self._memory.elapsed_s > self._overdue_s[doing]
+        if doing == SET_DOWN:
+            is_beside = self._is_measured() and is_misplaced(self._off_place(), is_stacked=self._is_stacked())
+            allowed[0, LET_GO] *= not is_beside
+            may_end &= self._is_measured() and is_placed(self._off_place()) and not is_beside
+        allowed[0, doing] *= not may_end
+        return allowed
+
+    def _check_grip(self, observation: Observation) -> None:
+        """Raises:
+            OrderError: hands have closed, and on no lip.
+        """
+        openings = observation.state.gripper_openings
+        if self._memory.subtask == GRIP and self._memory.elapsed_s >= MISSED_S and not holds_lip(openings):
+            raise OrderError(f"hands did not get hold of {self._tote}: {openings_text(openings)} between the pads")
+
+    def _set_down(self, observation: Observation) -> None:
+        """Brings a tote that is set down over its place.
+
+        Raises:
+            OrderError: that does not succeed.
+        """
+        is_seen = observation.poses is not None and self._tote in observation.poses.totes
+        if self._memory.subtask != SET_DOWN or not self._is_measured() or not is_seen:
+            return
+        off = self._off_place()
+        if self._placing.step(off, is_stacked=self._is_stacked(), dt=PERIOD_S):
+            raise OrderError(f"it would set {self._tote} down {1000 * np.hypot(*off[:2]):.0f} mm off its place")
+
+    def _off_place(self) -> np.ndarray:
+        """(3,) m along the axes of `odom` that the tote is off its place."""
+        return self._odom_from_tote[:3, 3] - self._place
+
+    def _is_stacked(self) -> bool:
+        return self._orders.place.on is not None
+
+    def _is_measured(self) -> bool:
+        """Whether the order has a place: on a moving belt there is none."""
+        return not self._orders.belt_speed
 
 
 def disagreement(chunks: np.ndarray, subtasks: np.ndarray) -> float:

@@ -27,10 +27,13 @@ class WaySense:
 
     Args:
         factory: as in its file.
+
+    Attributes:
+        floor: ways are planned on.
     """
 
     def __init__(self, factory: Factory) -> None:
-        self._factory, self._floor = factory, FloorMap(factory)
+        self._factory, self.floor = factory, FloorMap(factory)
         self._ends: tuple[np.ndarray, ...] = ()
         self._ways: list[list[np.ndarray]] = []
 
@@ -61,7 +64,7 @@ class WaySense:
         for index, end in enumerate(self._ends):
             way = self._ways[index]
             if not way or _distance(way[0], way[1], here) > OFF_WAY:
-                way[:] = [here, *self._floor.plan(here, end)]
+                way[:] = [here, *self.floor.plan(here, end)]
             while len(way) > 2 and np.linalg.norm(way[1] - here) < CORNER_RADIUS:
                 way.pop(0)
             left = np.linalg.norm(way[1] - here) + sum(np.linalg.norm(b - a) for a, b in zip(way[1:], way[2:]))

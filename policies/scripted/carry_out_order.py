@@ -23,13 +23,14 @@ from humanoid_control.mission.reach import (
     stance_distance, working_height,
 )  # fmt: skip
 from humanoid_control.robot_model import RobotModel
+from humanoid_control.standing_body import SOLES_AHEAD, UPRIGHT, BodyPosture
 from humanoid_control.transforms import inverse, planar, wrapped, yaw_of
 from humanoid_control.types import FRAME_BASE_FOOTPRINT, WholeBodyTarget
 from perception.poses import surface_name
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import (
-    BACKWARD, CARRY_DISTANCE, CARRY_GRIP_HEIGHT, GRIP_OPENING, LIP_OPENING, OUTWARD, READY, SOLES_AHEAD,
-    BodyPosture, hand_at_near_lip, hand_in_tote, tote_facing, tote_from_hands,
+    BACKWARD, CARRY_DISTANCE, CARRY_GRIP_HEIGHT, GRIP_OPENING, LIP_OPENING, OUTWARD, READY,
+    hand_at_near_lip, hand_in_tote, holds_lip, openings_text, tote_facing, tote_from_hands,
 )  # fmt: skip
 from policies.scripted.motions import OPEN, STANCE_TOLERANCE, STANDOFF, Motions, OrderFailedError, Script
 from policies.scripted.navigation import CARRYING, EMPTY_HANDED, STEPPING_UP, velocity_to
@@ -212,7 +213,7 @@ class CarryOutOrder(Motions):
                 return True
             self._problem = "the tote did not come along"
         else:
-            self._problem = f"missed the grip: pads {self._openings_text()} apart"
+            self._problem = f"missed the grip: pads {openings_text(self._observation.state.gripper_openings)} apart"
         self._say("let_go", self._problem, "approach", 0.2)
         yield from self._let_go()
         yield from self._back_off()
@@ -267,7 +268,14 @@ class CarryOutOrder(Motions):
         return CARRY
 
     def _take_over(self) -> None:
-        """Begins where hands and body are."""
+        """Begins where hands and body are, and tote and station are seen."""
+        self._stay_as_found()
+        tote = self._tote_facing(self._pose[2])
+        self._grip_transforms = tote_from_hands(tote, self._actual_hands())
+        self._ready_up = self._ready_height(self._source_station, self._source_shelf, self._source_tote())
+
+    def _stay_as_found(self) -> None:
+        """Keeps hands, body and grippers as they are measured."""
         odom = self._footprint()
         hands = self._measured_hands()
         waist = float(self._observation.state.joint_positions[self._waist_pitch])
@@ -277,9 +285,6 @@ class CarryOutOrder(Motions):
         self._held, self._stood_at = hands, self._upright_place()
         self._opening = 0.0 if self._has_grip() else OPEN
         self._hold = self._target(hands=tuple(odom @ hand for hand in hands), opening=self._opening)
-        tote = self._tote_facing(self._pose[2])
-        self._grip_transforms = tote_from_hands(tote, self._actual_hands())
-        self._ready_up = self._ready_height(self._source_station, self._source_shelf, self._source_tote())
 
     def _off_grip(self, hands: tuple[np.ndarray, np.ndarray]) -> float:
         """Metres that the farther of two hands (4, 4) in `base_footprint` is off its grip on the tote."""
@@ -368,7 +373,7 @@ class CarryOutOrder(Motions):
             if self._is_to_be_pulled():
                 self._problem = "the tote did not come to the edge"
         else:
-            self._problem = f"missed the near lip: pads {self._openings_text()} apart"
+            self._problem = f"missed the near lip: pads {openings_text(self._observation.state.gripper_openings)} apart"
         is_near = not self._is_to_be_pulled()
         self._say("let_go", "the tote is at the edge" if is_near else self._problem, "step_back", 0.035)
         yield from self._open_fingers()
@@ -388,7 +393,10 @@ class CarryOutOrder(Motions):
             if self._now - started > 5.0:
                 what = f"tote {self._order.tote}" if self._odom_from_tote is None else "station"
                 raise OrderFailedError(f"no pose of any {what} came within 5 s")
+            if self._hold is None and self._are_out(self._measured_hands()):
+                self._stay_as_found()  # another had the order, and hands may hold the tote
             yield self._stand()
+        self._hold, self._held, self._posture, self._opening = None, None, UPRIGHT, OPEN
 
     def _until_sure(self) -> Script:
         """Stands and looks until the tote's place is known well enough to reach for it.
@@ -578,11 +586,7 @@ class CarryOutOrder(Motions):
             yield self._target(hands=hands, opening=0.0)
 
     def _has_grip(self, within: tuple[float, float] = GRIP_OPENING) -> bool:
-        openings = self._observation.state.gripper_openings
-        return bool((openings > within[0]).all() and (openings < within[1]).all())
-
-    def _openings_text(self) -> str:
-        return " and ".join(f"{1000 * o:.0f} mm" for o in self._observation.state.gripper_openings)
+        return holds_lip(self._observation.state.gripper_openings, within)
 
     def _drag(self, distance: float) -> Script:
         """Moves the tote over its surface, m ahead: draws it near if that is negative, by the arms alone."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
-import pinocchio as pin
 
-from humanoid_control.inverse_kinematics import IkOptions, IkTargets, IkTasks, InverseKinematics
+from humanoid_control.inverse_kinematics import IkOptions, IkTasks, InverseKinematics
 from humanoid_control.mission.load_carriers import LONG_LIP_DEPTH, WALL_THICKNESS, LoadCarrier
 from humanoid_control.robot_model import RobotModel
-from humanoid_control.transforms import inverse, planar, rotation_x, rotation_y, rotation_z, to_pose, transform, wrapped, yaw_of
+from humanoid_control.standing_body import SOLES_AHEAD, UPRIGHT, BodyPosture, reaching_targets
+from humanoid_control.transforms import inverse, planar, rotation_x, rotation_y, rotation_z, transform, wrapped, yaw_of
 from humanoid_control.whole_body_control.controller import standing_posture
 
 # The hand comes diagonally from outside, fingers one above and one below the lip: the weight rests on the lower finger
@@ -58,26 +57,14 @@ def hand_at_near_lip(carrier: LoadCarrier, side: int, *, off: float = 0.0) -> np
     return transform(rotation, lip - (LIP_DEPTH + off) * along)
 
 
-@dataclass(frozen=True)
-class BodyPosture:
-    """How low and how bent the body is.
-
-    Attributes:
-        pelvis_height: m.
-        torso_pitch: rad.
-    """
-
-    pelvis_height: float
-    torso_pitch: float
-
-    def towards(self, other: BodyPosture, share: float) -> BodyPosture:
-        """A posture a share of the way to another."""
-        return BodyPosture(self.pelvis_height + share * (other.pelvis_height - self.pelvis_height),
-                           self.torso_pitch + share * (other.torso_pitch - self.torso_pitch))  # fmt: skip
+def holds_lip(openings: np.ndarray, within: tuple[float, float] = GRIP_OPENING) -> bool:
+    """Whether both hands have a lip between their pads, which are so many m (2,) apart."""
+    return bool((openings > within[0]).all() and (openings < within[1]).all())
 
 
-UPRIGHT = BodyPosture(0.72, 0.0)
-SOLES_AHEAD = 0.035  # m, of the soles' middle before the base that stands upright
+def openings_text(openings: np.ndarray) -> str:
+    """How far pads (2,) m are apart, in words."""
+    return " and ".join(f"{1000 * opening:.0f} mm" for opening in openings)
 
 
 class PosturePlanner:
@@ -91,9 +78,10 @@ class PosturePlanner:
         """
         weights = np.array([[3.0, 3, 3, 2, 2, 2]] * 2 + [[30.0] * 6] * 2 + [[0, 0, 0, 0.1, 0.3, 0.1], [0, 0, 1.5, 0.1, 0.1, 0.1]])
         tasks = IkTasks(frame_weights=weights, required=np.array([True, True, True, True, False, False]))
+        self._model = model
         self._ik = InverseKinematics(model, tasks, IkOptions(error_damping=1e-2))
         self._posture = standing_posture(model)
-        self._start = np.concatenate([[-SOLES_AHEAD, 0.0, 0.72, 0.0, 0.0, 0.0, 1.0], self._posture])
+        self._start = np.concatenate([[-SOLES_AHEAD, 0.0, UPRIGHT.pelvis_height, 0.0, 0.0, 0.0, 1.0], self._posture])
 
     def plan(self, base_from_hands: tuple[np.ndarray, np.ndarray]) -> BodyPosture:
         """The posture for hands at poses (4, 4) in `base_footprint`, feet side by side under it.
@@ -101,48 +89,8 @@ class PosturePlanner:
         Raises:
             SolverError: if the hands cannot get there.
         """
-        poses = np.zeros((6, 7))
-        for side in (0, 1):
-            poses[side] = to_pose(base_from_hands[side])
-            poses[2 + side] = to_pose(transform(np.eye(3), np.array([SOLES_AHEAD, 0.11 * (1 - 2 * side), 0.0])))
-        lowest = min(base_from_hands[0][2, 3], base_from_hands[1][2, 3])
-        height = float(np.clip(0.60 + 0.16 * (lowest - 0.5) / 0.45, 0.58, 0.72))
-        poses[4, 6] = 1.0
-        poses[5] = [0, 0, height, 0, 0, 0, 1]
-        solution = self._ik.solve(self._start, IkTargets(poses, np.array([SOLES_AHEAD, 0.0, 0.6]), self._posture), max_iterations=300)
-        base = solution.configuration
-        x, y, z, w = base[3:7]
-        pelvis_pitch = math.asin(float(np.clip(2 * (w * y - z * x), -1, 1)))
-        waist_pitch = float(base[7 + 14])
-        return BodyPosture(float(np.clip(base[2], 0.55, 0.74)), float(np.clip(pelvis_pitch + waist_pitch, -0.1, 1.15)))
-
-
-class LimbKinematics:
-    """Where hands and feet are, from the joint encoders."""
-
-    def __init__(self, model: RobotModel) -> None:
-        """Prepares the model.
-
-        Args:
-            model: the robot.
-        """
-        self._model = model.pinocchio_model
-        self._data = self._model.createData()
-        self._hands, self._soles = ([self._model.getFrameId(f"{letter}_{name}") for letter in "lr"] for name in ("gripper", "sole"))
-        self._configuration = pin.neutral(self._model)
-
-    def base_from_hands(self, joint_positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(4, 4) each, of `l_gripper` and `r_gripper` in `base_link`, at joint positions (29,) rad."""
-        return self._placed(joint_positions, self._hands)
-
-    def base_from_soles(self, joint_positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(4, 4) each, of `l_sole` and `r_sole` in `base_link`, at joint positions (29,) rad."""
-        return self._placed(joint_positions, self._soles)
-
-    def _placed(self, joint_positions: np.ndarray, frames: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        self._configuration[7:] = joint_positions
-        pin.forwardKinematics(self._model, self._data, self._configuration)
-        return tuple(pin.updateFramePlacement(self._model, self._data, f).homogeneous.copy() for f in frames)
+        solution = self._ik.solve(self._start, reaching_targets(base_from_hands, self._posture), max_iterations=300)
+        return BodyPosture.of(self._model, solution.configuration)
 
 
 def tote_facing(pose: np.ndarray, yaw: float) -> np.ndarray:

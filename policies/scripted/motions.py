@@ -15,6 +15,7 @@ from humanoid_control.mission.factory import Factory, Order
 from humanoid_control.mission.path_planning import FloorMap
 from humanoid_control.mission.reach import SLOW
 from humanoid_control.robot_model import RobotModel
+from humanoid_control.standing_body import UPRIGHT, BodyPosture, LimbKinematics
 from humanoid_control.transforms import (
     from_pose, interpolated, inverse, planar, rotation_vector, to_pose, wrapped, yaw_of,
 )  # fmt: skip
@@ -22,8 +23,10 @@ from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTa
 from humanoid_control.whole_body_control.controller import standing_posture
 from perception.poses import surface_name
 from policies.policy import Observation
-from policies.scripted.grips import UPRIGHT, BodyPosture, LimbKinematics, PosturePlanner
-from policies.scripted.navigation import CARRYING, Tolerance, WalkingLimits, WayFollower, frame_from_map, velocity_to
+from policies.scripted.grips import PosturePlanner
+from policies.scripted.navigation import (
+    CARRYING, SLOW_ZONE_SHARE, Tolerance, WalkingLimits, WayFollower, frame_from_map, person_ahead, velocity_to,
+)  # fmt: skip
 
 OPEN = 0.09  # m between the pads
 GRIP_FORCE = 20.0  # N
@@ -32,7 +35,6 @@ STANCE_TOLERANCE = Tolerance(0.035, 0.07)
 STANDOFF_TOLERANCE = Tolerance(0.08, 0.12)
 HAND_SPEED, HAND_TURN_SPEED = 0.30, 1.2  # m/s, rad/s
 BODY_SPEED, BODY_TURN_SPEED = 0.15, 0.5  # m/s of squatting, rad/s of bending
-PERSON_STOP_DISTANCE = 0.9  # m
 
 Script = Generator[WholeBodyTarget, None, None]
 
@@ -211,7 +213,7 @@ class Motions:
         if self._person_in_the_way(velocity):
             velocity = np.zeros(3)
         elif self._floor.is_slow((inverse(self._odom_from_map()) @ np.array([*self._pose[:2], 0.0, 1.0]))[:2]):
-            velocity = 0.5 * velocity
+            velocity = SLOW_ZONE_SHARE * velocity
         return self._target(velocity=velocity, hands=self._held, frame=FRAME_BASE_FOOTPRINT, opening=self._opening)
 
     def _come_to_a_stand(self) -> Script:
@@ -231,18 +233,11 @@ class Motions:
         yield from self._come_to_a_stand()
 
     def _person_in_the_way(self, velocity: np.ndarray) -> bool:
-        if np.linalg.norm(velocity[:2]) < 0.02:
-            return False
-        yaw = self._pose[2]
-        heading = np.array([[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]]) @ velocity[:2]
-        heading /= np.linalg.norm(heading)
-        for person in self._people:
-            away = person - self._pose[:2]
-            distance = float(np.linalg.norm(away))
-            if distance < PERSON_STOP_DISTANCE and float(away @ heading) > 0.3 * distance:
-                self._problem = f"a person {distance:.1f} m ahead: waiting"
-                return True
-        return False
+        ahead = [(inverse(self._footprint()) @ np.array([*person, 0.0, 1.0]))[:2] for person in self._people]
+        distance = person_ahead(velocity, ahead)
+        if distance is not None:
+            self._problem = f"a person {distance:.1f} m ahead: waiting"
+        return distance is not None
 
     def _walk_way(self, goal: np.ndarray, limits: WalkingLimits) -> Script:
         """Walks to a pose (x, y, yaw) in `odom` around everything."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,8 @@ CARRYING = WalkingLimits(forward=0.32, backward=0.18, sideways=0.12, turning=0.5
 STEPPING_UP = WalkingLimits(forward=0.18, backward=0.15, sideways=0.10, turning=0.4)  # short, low steps before a station
 FACE_FORWARD_BEYOND = 0.7  # m left to go: further away the robot turns to where it walks
 CORNER_RADIUS = 0.15  # m
+PERSON_STOP_DISTANCE = 0.9  # m
+SLOW_ZONE_SHARE = 0.5  # of a velocity
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,23 @@ def velocity_to(pose: np.ndarray, goal: np.ndarray, limits: WalkingLimits) -> np
     if abs(turn) > 0.5:  # turn first: walking sideways with a tote in the hands is slow
         velocity[:2] *= max(0.0, 1.0 - (abs(turn) - 0.5) / 0.5)
     return velocity
+
+
+def person_ahead(velocity: np.ndarray, people: Iterable[np.ndarray]) -> float | None:
+    """Metres to a person whom a walking velocity (3,) would come too near to; None if there is none.
+
+    Args:
+        velocity: in the robot's own axes.
+        people: (2,) m in `base_footprint`, where they stand.
+    """
+    speed = float(np.linalg.norm(velocity[:2]))
+    if speed < 0.02:
+        return None
+    for person in people:
+        distance = float(np.linalg.norm(person))
+        if distance < PERSON_STOP_DISTANCE and float(person @ velocity[:2]) > 0.3 * distance * speed:
+            return distance
+    return None
 
 
 class WayFollower:

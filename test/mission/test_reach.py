@@ -61,7 +61,7 @@ def test_walking_legs_stay_within_the_table(pelvis_height, velocity):
         if walks:
             points = leg_points(floor.scene, robot.data)
             for x, y, z, radius in points:
-                allowed = reach._leg_reach(max(z - 0.01, 0.0), z + 0.01, pelvis_height)
+                allowed = reach.leg_reach(max(z - 0.01, 0.0), z + 0.01, pelvis_height)
                 worst["front"] = max(worst["front"], x + radius - allowed)
                 worst["side"] = max(worst["side"], abs(y) + radius - reach.LEG_HALF_WIDTH)
     assert not loop.safety.is_stopped

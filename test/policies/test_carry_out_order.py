@@ -11,6 +11,8 @@ import pytest
 
 from humanoid_control.errors import OrderError
 from humanoid_control.mission.factory import Order, Randomise, RobotPlace, load_factory
+from humanoid_control.standing_body import LimbKinematics
+from humanoid_control.whole_body_control.controller import standing_posture
 from perception.poses import PoseSet
 from policies.evaluation.episode_record import EpisodeWatch, record_episode
 from policies.policy import FAILED, RUNNING
@@ -56,6 +58,19 @@ def test_without_poses_it_stands_and_then_says_what_is_missing(policy, onlooker,
     assert outputs[0].outcome == RUNNING and outputs[-1].outcome == FAILED
     assert "no pose" in outputs[-1].detail and "t1" in outputs[-1].detail
     assert all(not output.targets[0].base_velocity.any() for output in outputs)
+
+
+def test_hands_that_another_left_with_a_tote_stay_so_until_it_is_seen(policy, onlooker, line_side, model):
+    policy.reset(line_side, line_side.orders[0])
+    joints = standing_posture(model)
+    joints[[model.joint_names.index(f"{side}_shoulder_pitch_joint") for side in ("left", "right")]] -= 1.0
+    for tick in range(20):
+        seen = onlooker.observe(0.02 * tick, with_poses=False)
+        state = replace(seen.state, joint_positions=joints, gripper_openings=np.full(2, 0.018))
+        (target,) = policy.act(replace(seen, state=state)).targets
+        assert target.hand_active.all() and not target.gripper_openings.any() and not target.base_velocity.any()
+        hands = LimbKinematics(model).base_from_hands(joints)
+        np.testing.assert_allclose(target.hand_poses[:, :3], [(onlooker.base @ hand)[:3, 3] for hand in hands], atol=1e-9)
 
 
 def test_a_tote_never_seen_is_not_walked_to(policy, onlooker, line_side):

@@ -5,20 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pinocchio as pin
 import pytest
 
 from humanoid_control.errors import SolverError
 from humanoid_control.mission.load_carriers import GRIP_LIP_DEPTH, LIP_THICKNESS, LOAD_CARRIERS, LONG_LIP_DEPTH
 from humanoid_control.transforms import planar
-from humanoid_control.whole_body_control.controller import standing_posture
 from humanoid_control.mission.reach import STANCE_DISTANCE
 from policies.scripted.grips import (
     GRIP_OPENING,
     LIP_OPENING,
     LIP_PITCH,
-    UPRIGHT,
-    LimbKinematics,
     PosturePlanner,
     hand_at_near_lip,
     hand_in_tote,
@@ -115,25 +111,6 @@ def test_a_posture_does_not_depend_on_what_was_planned_before(model, planner):
     for height in (0.45, 0.95):
         planner.plan(hands_for(CARRIERS[1], height))
     assert planner.plan(hands_for(CARRIERS[0], 0.7)) == PosturePlanner(model).plan(hands_for(CARRIERS[0], 0.7))
-
-
-def test_postures_blend_from_one_to_the_other():
-    there = type(UPRIGHT)(0.6, 0.8)
-    assert UPRIGHT.towards(there, 0.0) == UPRIGHT
-    halfway = UPRIGHT.towards(there, 0.5)
-    assert halfway.pelvis_height == pytest.approx(0.66) and halfway.torso_pitch == pytest.approx(0.4)
-
-
-def test_hands_by_the_encoders_are_pinocchios(model):
-    kinematics = LimbKinematics(model)
-    random = np.random.default_rng(3)
-    data = model.pinocchio_model.createData()
-    for _ in range(5):
-        joints = standing_posture(model) + random.uniform(-0.2, 0.2, 29)
-        hands = kinematics.base_from_hands(joints)
-        pin.framesForwardKinematics(model.pinocchio_model, data, np.concatenate([[0, 0, 0, 0, 0, 0, 1.0], joints]))
-        for hand, frame in zip(hands, ("l_gripper", "r_gripper")):
-            np.testing.assert_allclose(hand, data.oMf[model.pinocchio_model.getFrameId(frame)].homogeneous, atol=1e-12)
 
 
 def test_a_held_tote_is_found_again_from_the_hands():

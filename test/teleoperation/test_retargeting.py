@@ -161,6 +161,23 @@ def test_late_and_lost_packets_are_smoothed(model):
     assert hardest[1] < 2.5 * TeleoperationLimits().hand_acceleration
 
 
+def test_a_gripper_stays_as_it_was_told_until_the_operators_grip_meets_that(model):
+    made = Retargeting(model)
+    made.begin(*standing(model), openings=np.zeros(2))  # it holds something: measured, its fingers are apart
+    openings = lambda targets: np.array([target.gripper_openings for target in targets])  # noqa: E731
+    assert not openings(play(made, 1.0, lambda now: OperatorInput(0.0, hands()))).any()
+    assert not openings(play(made, 1.0, lambda now: OperatorInput(0.0, hands(grip=1.0)), begin_s=1.0)).any()
+    released = openings(play(made, 1.0, lambda now: OperatorInput(0.0, hands(grip=0.0)), begin_s=2.0))
+    assert (released[-1] == TeleoperationLimits().opening).all() and np.diff(released, axis=0).max() < 0.01
+    play(made, 0.2, lambda now: OperatorInput(0.0, hands(clutch=False, grip=1.0)), begin_s=3.0)
+    closing = openings(play(made, 1.0, lambda now: OperatorInput(0.0, hands(grip=1.0)), begin_s=3.2))
+    assert (closing == TeleoperationLimits().opening).all()  # squeezed before the clutch was closed: not until it was let go once
+    play(made, 0.3, lambda now: OperatorInput(0.0, hands(grip=0.0)), begin_s=4.2)
+    half = openings(play(made, 0.1, lambda now: OperatorInput(0.0, hands(grip=1.0)), begin_s=4.5))[-1]
+    play(made, 0.5, lambda now: OperatorInput(0.0, hands(grip=1.0)), begin_s=4.6, arrives=lambda now: False)
+    assert (half > 0.0).all() and not openings(play(made, 1.0, lambda now: OperatorInput(0.0, hands(grip=1.0)), begin_s=5.1))[-1].any()
+
+
 def test_what_is_no_input_is_refused_by_name(retargeting):
     for wrong, text in ((OperatorInput(0.0, walk=np.array([2.0, 0, 0])), "walk is"), (OperatorInput(0.0, (HandInput(grip=7.0), HandInput())), "left grip is 7.0"),
                         (OperatorInput(0.0, (HandInput(), HandInput(np.full((4, 4), np.nan)))), "right hand has no pose")):  # fmt: skip

@@ -12,22 +12,28 @@ from torch.nn import functional
 
 from humanoid_control.robot_model import RobotModel
 from policies.data import schema
+from policies.data.demonstration import SUCCESS
 from policies.data.errors import DataSetError
 from policies.data.reader import Demonstrations
 from policies.learned import pose_space
 from policies.learned.pose_space import (
-    ACTIVE, GOAL_PLACE, MOVES, MOVING, REPLAN_S, SCALES, SOURCE_PLACE, STEP_S, STEPS, TURNS, VELOCITY, encode_chunk, footprints_of, pose_inputs,
-    reference_hands,
+    ACTIVE, GOAL_PLACE, GOAL_SURFACE, MOVES, MOVING, REPLAN_S, SCALES, SOURCE_PLACE, SOURCE_SURFACE, STEP_S, STEPS, TURNS, VELOCITY,
+    encode_chunk, footprints_of, pose_inputs, reference_hands,
 )  # fmt: skip
 from policies.learned.training.mirror import mirrors
 from policies.learned.training.pose_network import HEADS, PoseNet
 from policies.subtasks import SUBTASKS
 
 MIRRORED_SHARE = 0.5  # of samples
-POSITION_NOISE, HEADING_NOISE = 0.001, 0.003  # m, rad, of the tote's pose: no rung is exact
+POSITION_NOISE, HEADING_NOISE = 0.001, 0.003  # m, rad, of what is seen: no rung is exact; with the tracker's 2.5 mm, hands no longer follow what they see
 FORGOTTEN_SHARE = 0.15  # of samples whose memory is off by a sub-task, or by its time: it will err at run time
+BEGINS_S, LATE_S = 0.15, 1.0  # s of a sub-task at whose beginning all may as well have waited so much longer: nothing moves before it is chosen
+INTERVENTION_TIMES = 2  # that a frame in which a person drove comes for one of another: there the policy was wrong
 EXACT = [SUBTASKS.index(name) for name in ("reach", "grip", "set_down", "let_go", "reach_lip", "grip_lip")]  # learnt more often
 STEP_WEIGHTS = np.where(np.arange(STEPS) <= round((REPLAN_S + 0.3) / STEP_S), 1.5, 0.4)  # what is played counts, not what comes after
+BEFORE_FAILURE_S = 3.0  # s before the end of an order that failed by turns, of which nothing is learnt
+LASTED = 98.0  # percentile of how long a sub-task lasts
+TIMEOUT = "timeout"
 DONE_S = 0.3  # s before a demonstration's end that count as done
 
 
@@ -44,6 +50,7 @@ class PoseFrames:
         valid: (N, STEPS) which of it may be learnt.
         done: (N,).
         episode: (N,).
+        intervention: (N,) bool, a person drove.
     """
 
     state: np.ndarray
@@ -58,6 +65,7 @@ class PoseFrames:
     valid: np.ndarray
     done: np.ndarray
     episode: np.ndarray
+    intervention: np.ndarray
 
     def __len__(self) -> int:
         return len(self.subtask)
@@ -75,7 +83,7 @@ class PoseFrames:
 
 
 def read_frames(data: Demonstrations) -> PoseFrames:
-    """All frames of a data set in which the expert drove.
+    """All frames of a data set in which the expert drove; of orders that failed, those that cannot have led to it.
 
     Args:
         data: made with the frames' rate of a chunk's steps.
@@ -88,13 +96,16 @@ def read_frames(data: Demonstrations) -> PoseFrames:
         raise DataSetError(f"{data.folder} has sub-tasks that are none of {', '.join(SUBTASKS)}: {', '.join(sorted(unknown))}.")
     subtask = np.array([SUBTASKS.index(name) for name in data.subtasks])[data.column(schema.SUBTASK_INDEX)]
     expert = data.column(schema.EXPERT).astype(bool)
-    columns = {name: data.column(name) for name in (schema.STATE, schema.GOAL, schema.WAY, schema.TOTE_POSE, schema.ACTION, schema.ACTION_SENT)}
+    # A recorded robot knows of tote and base what it saw and estimated.
+    tote, base = (schema.first_there(data.features, *names) for names in ((schema.TOTE_POSE, schema.SEEN_TOTE), (schema.BASE_POSE, schema.BASE_ESTIMATE)))
+    columns = {name: data.column(name) for name in (schema.STATE, schema.GOAL, schema.WAY, tote, schema.ACTION, schema.ACTION_SENT)}
     reference = reference_hands(columns[schema.ACTION_SENT], columns[schema.STATE])
-    footprints, clean = footprints_of(data.column(schema.BASE_POSE).astype(float)), data.column(schema.CLEAN_STEPS)
+    footprints, clean = footprints_of(data.column(base).astype(float)), data.column(schema.CLEAN_STEPS)
     chunk = np.empty((data.frames, STEPS, pose_space.STEP_SIZE), np.float32)
     valid = np.zeros((data.frames, STEPS), bool)
     since_s, turn_s, done = np.zeros(data.frames), np.zeros(data.frames), np.zeros(data.frames, np.float32)
-    episode = np.zeros(data.frames, int)
+    episode, learnt = np.zeros(data.frames, int), expert.copy()
+    intervention = data.column(schema.INTERVENTION).astype(bool) if schema.INTERVENTION in data.features else np.zeros(data.frames, bool)
     for index in range(len(data)):
         span = data.span(index)
         episode[span] = index
@@ -105,12 +116,32 @@ def read_frames(data: Demonstrations) -> PoseFrames:
         rows = np.minimum(np.arange(span.start, span.stop)[:, None] + np.arange(STEPS), span.stop - 1)  # (T, STEPS)
         chunk[span] = encode_chunk(columns[schema.ACTION][rows].astype(float), footprints[rows], reference[span].astype(float))
         clean_now = np.arange(STEPS) < np.minimum(clean[span], span.stop - np.arange(span.start, span.stop))[:, None]
-        # Walking and standing begin with their sub-task, not a step too early: hands may go on to what comes next.
+        # Walking and standing begin with their sub-task, not a step too early: until then the last step goes on. Hands may go ahead.
         moving = chunk[span, :, MOVING]
-        valid[span] = clean_now & ((subtask[rows] == subtask[span, None]) | (moving == moving[:, :1]))
-        done[span.stop - round(DONE_S * data.fps) : span.stop] = 1.0
-    return PoseFrames(columns[schema.STATE], reference, columns[schema.GOAL], columns[schema.WAY], columns[schema.TOTE_POSE], subtask, since_s,
-                      turn_s, chunk, valid, done, episode).part(np.flatnonzero(expert))  # fmt: skip
+        early = np.cumsum((subtask[rows] != subtask[span, None]) & (moving != moving[:, :1]), axis=1) > 0
+        last = np.where(early.any(axis=1), early.argmax(axis=1), STEPS) - 1
+        chunk[span] = np.take_along_axis(chunk[span], np.minimum(np.arange(STEPS), last[:, None])[..., None], axis=1)
+        valid[span] = clean_now | (early & np.take_along_axis(clean_now, last[:, None], axis=1))
+        if data.episodes[index]["outcome"] == SUCCESS:
+            done[span.stop - round(DONE_S * data.fps) : span.stop] = 1.0
+        else:
+            learnt[span] &= _learnt_of_failure(data.episodes[index]["outcome"], expert[span], data.fps)
+    return PoseFrames(columns[schema.STATE], reference, columns[schema.GOAL], columns[schema.WAY], columns[tote], subtask, since_s,
+                      turn_s, chunk, valid, done, episode, intervention).part(np.flatnonzero(learnt))  # fmt: skip
+
+
+def _learnt_of_failure(outcome: str, expert: np.ndarray, fps: int) -> np.ndarray:
+    """(T,) bool frames of a failed order that are learnt: what the expert made of a learner's states, but for what may have led
+    to the end. An order that the expert failed alone teaches nothing.
+
+    Args:
+        outcome: why it failed; too little time, taken by turns, is nobody's fault.
+        expert: (T,) whether the expert drove.
+        fps: frames per second.
+    """
+    if expert.all():
+        return np.zeros(len(expert), bool)
+    return expert & (np.arange(len(expert)) < len(expert) - (0 if outcome == TIMEOUT else round(BEFORE_FAILURE_S * fps)))
 
 
 def memory_of(frames: PoseFrames, rows: np.ndarray, ago: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -132,6 +163,18 @@ def following(frames: PoseFrames) -> np.ndarray:
     return found
 
 
+def standing(frames: PoseFrames) -> np.ndarray:
+    """(K,) bool in which sub-tasks the base was never seen to walk."""
+    return np.array([not (frames.chunk[frames.subtask == number, 0, MOVING] > 0.5).any() for number in range(len(SUBTASKS))])
+
+
+def longest(frames: PoseFrames) -> np.ndarray:
+    """(K,) s that a sub-task lasted, at the most but for one of fifty; infinite for one that was never seen."""
+    ends = np.flatnonzero(np.append((np.diff(frames.subtask) != 0) | (np.diff(frames.episode) != 0), True))
+    return np.array([np.percentile(lasted, LASTED) if len(lasted) else np.inf
+                     for lasted in (frames.since_s[ends[frames.subtask[ends] == number]] for number in range(len(SUBTASKS)))])  # fmt: skip
+
+
 class PoseTask:
     """Learns chunks, sub-tasks and ends. See `perception.training.train.Task`.
 
@@ -150,14 +193,15 @@ class PoseTask:
         self._step_weights = torch.tensor(STEP_WEIGHTS, dtype=torch.float32, device=device)
 
     def epoch(self, rng: np.random.Generator) -> np.ndarray:
-        """Indices of all frames in random order; more often around changes of sub-task, where millimetres count, and turned away."""
+        """Indices of all frames in random order; more often at changes of sub-task, where millimetres count, turned away, and by a person."""
         changes = np.flatnonzero(self._frames.since_s == 0.0)
         near = np.unique(np.concatenate([changes + k for k in range(-3, 6)]).clip(0, len(self._frames) - 1))
         exact = np.flatnonzero(np.isin(self._frames.subtask, EXACT))
         goal, walks = self._frames.goal, self._frames.chunk[:, 0, MOVING] > 0.5
         ends = np.where((self._frames.subtask == SUBTASKS.index("carry"))[:, None], goal[:, GOAL_PLACE], goal[:, SOURCE_PLACE])
         behind = np.flatnonzero(walks & (ends[:, 3] < 0.0))  # turned away from where it goes: rare, and soon a collision
-        return rng.permutation(np.concatenate([np.arange(len(self._frames)), near, near, exact, behind]))
+        corrected = np.repeat(np.flatnonzero(self._frames.intervention), INTERVENTION_TIMES - 1)
+        return rng.permutation(np.concatenate([np.arange(len(self._frames)), near, near, exact, behind, corrected]))
 
     def batch(self, indices: np.ndarray, rng: np.random.Generator, *, vary: bool) -> dict[str, Tensor]:
         frames, count = self._frames, len(indices)
@@ -168,13 +212,19 @@ class PoseTask:
             mirrored = rng.random(count) < MIRRORED_SHARE
             for name, mirror in self._mirrors.items():
                 given[name][mirrored] = mirror(given[name][mirrored])
-            tote = given["tote"]
-            tote[:, :3] += rng.normal(0.0, POSITION_NOISE, (count, 3))
+            tote, goal = given["tote"], given["goal"]
+            tote[:, :3] += POSITION_NOISE * rng.standard_normal((count, 3))
             tote[:, 3:5] += HEADING_NOISE * rng.standard_normal((count, 1)) * np.column_stack([-tote[:, 4], tote[:, 3]])
+            for surface, place in ((SOURCE_SURFACE, SOURCE_PLACE), (GOAL_SURFACE, GOAL_PLACE)):  # a place is where its surface is seen
+                off = POSITION_NOISE * rng.standard_normal((count, 3))
+                for which in (surface, place):
+                    goal[:, which.start : which.start + 3] += off
             forgotten = rng.random(count) < FORGOTTEN_SHARE
             before[forgotten] = np.where(rng.random(forgotten.sum()) < 0.5, frames.subtask[indices][forgotten],
                                          rng.integers(0, len(SUBTASKS), forgotten.sum()))  # fmt: skip
             elapsed_s[forgotten] *= rng.random(forgotten.sum())
+            begins = (frames.since_s[indices] < BEGINS_S) & (before != frames.subtask[indices])
+            elapsed_s[begins] += LATE_S * rng.random(begins.sum())
             elapsed_s *= np.exp(rng.normal(0.0, 0.1, count))
         chunk = given.pop("chunk")
         arrays = {

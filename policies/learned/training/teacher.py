@@ -92,7 +92,7 @@ def rounds_of(plan: TeacherPlan) -> list[Round]:
 def demonstrations_command(plan: TeacherPlan, round_: Round) -> list[str]:
     """The arguments of `humanoid generate` that make a round's demonstrations."""
     factories = [str(find_factory_file(name)) for name in plan.factories]
-    learner = ["--learner", str(round_.learner)] if round_.learner is not None else []
+    learner = ["--learner", str(round_.learner), "--keep-failures"] if round_.learner is not None else []
     return ["--factory", *factories, "--episodes", str(round_.episodes), "--out", str(round_.data), "--seed", str(round_.seed), "--workers",
             str(plan.workers), "--no-images", "--layouts", "--noise", f"{plan.noise:g}", *learner]  # fmt: skip
 

@@ -15,19 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from humanoid_control.hashes import file_hash
 from humanoid_control.robot_model import RobotModel
 from perception.training.export import export_network
 from perception.training.train import Run, TrainingOptions, choose_device
 from policies.data.errors import DataSetError
+from policies.data.generation import FAILURES
 from policies.data.lerobot_dataset import INFO
 from policies.data.reader import Demonstrations
-from policies.evaluation.campaign import file_hash
 from policies.learned.action_space import ACTION_NAMES
 from policies.learned.observation_space import state_names
 from policies.learned.pose_policy import NAME
 from policies.learned.pose_space import STEP_S
 from policies.learned.training.pose_network import PoseNetForExport
-from policies.learned.training.pose_task import PoseFrames, PoseTask, following, read_frames
+from policies.learned.training.pose_task import PoseFrames, PoseTask, following, longest, read_frames, standing
 from policies.subtasks import SUBTASKS
 
 CHECK_EVERY = 20  # one demonstration in so many is not trained on, for the curves
@@ -42,7 +43,7 @@ def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: 
     """Trains, exports and describes the network; returns the ONNX file's path.
 
     Args:
-        data: folders of demonstrations, from `humanoid generate`.
+        data: folders of demonstrations, from `humanoid generate`; of failures that it kept, what the expert did before them.
         out: folder of the checkpoint, the curves and, at the end, the network.
         minutes: of training in all; a run that was stopped goes on.
         seed: of weights and samples.
@@ -54,7 +55,7 @@ def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: 
         DataSetError: the demonstrations are broken, too few, or of another rate.
         PerceptionError: the checkpoint or the device is unfit.
     """
-    sets = [Demonstrations(folder) for folder in data]
+    sets = [Demonstrations(folder) for each in data for folder in (each, each / FAILURES) if folder == each or (folder / INFO).is_file()]
     count = sum(len(demonstrations) for demonstrations in sets)
     if count < FEWEST:
         raise DataSetError(f"{' and '.join(map(str, data))}: {count} demonstrations; {FEWEST} are needed: `humanoid generate --episodes` more.")
@@ -80,7 +81,10 @@ def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: 
     ).encode()).hexdigest()  # fmt: skip
     return export_network(NAME, network, example, out, output_names=("chunk", "subtask", "done"), card={
         "actions": list(ACTION_NAMES), "state": list(state_names(RobotModel.load())), "subtasks": list(SUBTASKS),
-        "following": {name: [SUBTASKS[k] for k in np.flatnonzero(row)] for name, row in zip(SUBTASKS, following(training))}, "parameters": sum(p.numel() for p in network.parameters()),
+        "following": {name: [SUBTASKS[k] for k in np.flatnonzero(row)] for name, row in zip(SUBTASKS, following(training))},
+        "standing": [SUBTASKS[k] for k in np.flatnonzero(standing(training))],
+        "longest": {name: round(float(s), 2) for name, s in zip(SUBTASKS, longest(training)) if np.isfinite(s)},
+        "parameters": sum(p.numel() for p in network.parameters()),
         "data_hash": digest, "demonstrations": count, "frames": len(training),
         "tasks": sorted({task for demonstrations in sets for task in demonstrations.tasks}),
         "command": "humanoid train teacher",

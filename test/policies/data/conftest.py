@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from humanoid_control.film import Film
 from humanoid_control.mission.factory import load_factory
 from humanoid_control.robot_model import RobotModel
 from policies.data import schema
 from policies.data.demonstration import Demonstration, demonstrate
-from policies.data.frame_cameras import Film, FrameCameras
+from policies.data.frame_cameras import FrameCameras
 from policies.data.lerobot_dataset import Format, append
 from policies.data.staging import PackedEpisode, Staging, pack
 

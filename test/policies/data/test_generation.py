@@ -99,7 +99,7 @@ def test_episodes_of_another_kind_are_not_mixed_in(plan, tmp_path):
 
 def test_two_at_a_time_are_refused(plan, tmp_path):
     with Generation(tmp_path / "set", plan):
-        with pytest.raises(DataSetError, match="another `humanoid generate` is writing to"):
+        with pytest.raises(DataSetError, match="another command is writing to"):
             make(tmp_path / "set", plan, 1)
 
 

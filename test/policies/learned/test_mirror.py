@@ -5,6 +5,7 @@ import pytest
 
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS
 from humanoid_control.robot_model import RobotModel
+from humanoid_control.standing_body import LimbKinematics
 from humanoid_control.transforms import planar, to_pose
 from humanoid_control.types import FRAME_BASE_FOOTPRINT, WholeBodyTarget
 from policies.learned.action_space import encode_target
@@ -12,7 +13,7 @@ from policies.learned.observation_space import state_names
 from policies.learned.pose_space import HANDS, STEPS, encode_chunk, tote_numbers
 from policies.learned.rotations import to_columns
 from policies.learned.training.mirror import mirrors
-from policies.scripted.grips import LimbKinematics, hand_in_tote
+from policies.scripted.grips import hand_in_tote
 
 ACROSS = np.diag([1.0, -1.0, 1.0, 1.0])
 

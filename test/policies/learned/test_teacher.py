@@ -15,9 +15,9 @@ from policies.data import generate  # noqa: E402
 from policies.data.errors import DataSetError  # noqa: E402
 from policies.data.reader import Demonstrations  # noqa: E402
 from policies.learned.pose_policy import PosePolicy  # noqa: E402
-from policies.learned.pose_space import STEPS  # noqa: E402
+from policies.learned.pose_space import MOVING, STEPS  # noqa: E402
 from policies.learned.training import train_pose  # noqa: E402
-from policies.learned.training.pose_task import read_frames  # noqa: E402
+from policies.learned.training.pose_task import BEFORE_FAILURE_S, _learnt_of_failure, longest, read_frames, standing  # noqa: E402
 from policies.learned.training.teacher import demonstrations_command, load_teacher_plan, rounds_of  # noqa: E402
 from policies.subtasks import SUBTASKS  # noqa: E402
 from policies.runtime import run_episode  # noqa: E402
@@ -46,7 +46,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_
     assert (plan.minutes, plan.workers, plan.data) == (2.0, 1, load_teacher_plan().data)
     first, second, third = rounds_of(plan)
     assert "--layouts" in demonstrations_command(plan, first) and "--learner" not in demonstrations_command(plan, first)
-    assert demonstrations_command(plan, third)[-2:] == ["--learner", str(second.out / "pose_policy.onnx")]
+    assert demonstrations_command(plan, third)[-3:] == ["--learner", str(second.out / "pose_policy.onnx"), "--keep-failures"]
     assert first.seed + first.episodes == second.seed and second.seed + second.episodes == third.seed  # never the same floor twice
 
 
@@ -69,6 +69,20 @@ def test_frames_hold_what_follows_and_what_was_before(demonstrations):
     assert (np.flatnonzero(frames.since_s == 0.0) == np.union1d(first, changes)).all()
     assert frames.valid[:, 0].all() and frames.done.sum() == 2 * 3
     assert {"reach", "grip", "carry"} <= {SUBTASKS[number] for number in frames.subtask}
+    stands = {name for name, each in zip(SUBTASKS, standing(frames)) if each}
+    assert {"reach", "grip", "lift", "set_down", "let_go"} <= stands and not stands & {"approach", "ready", "step_back", "carry", "align"}
+    lasts = dict(zip(SUBTASKS, longest(frames)))
+    assert 0.3 < lasts["grip"] < 1.5 < lasts["reach"] < 6.0 < lasts["carry"] and lasts["pull"] == np.inf  # none was pulled
+    lift = frames.subtask == SUBTASKS.index("lift")
+    assert not frames.chunk[lift][..., MOVING].any()  # no chunk steps back before its sub-task does
+
+
+def test_of_an_order_that_failed_by_turns_all_but_its_end_is_learnt():
+    turns = np.repeat([False, True, False, True], 50)
+    learnt = _learnt_of_failure("hit", turns, 10)
+    assert learnt.sum() == 100 - 10 * BEFORE_FAILURE_S and not learnt[~turns].any() and not learnt[-round(10 * BEFORE_FAILURE_S) :].any()
+    assert (_learnt_of_failure("timeout", turns, 10) == turns).all()
+    assert not _learnt_of_failure("hit", np.ones(200, bool), 10).any()
 
 
 def test_a_network_is_trained_goes_on_is_exported_and_drives(demonstrations, tmp_path, monkeypatch):

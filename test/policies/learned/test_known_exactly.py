@@ -1,0 +1,62 @@
+"""What a learned policy is not left to learn: when a sub-task is over, what may follow, and that hands hold something."""
+
+import numpy as np
+import pytest
+
+from humanoid_control.errors import OrderError
+from humanoid_control.mission.factory import load_factory
+from humanoid_control.nodes.factory_file import find_factory_file
+from humanoid_control.robot_model import RobotModel
+from humanoid_control.transforms import planar
+from policies.learned.pose_policy import MISSED_S, OVERDUE_S, PosePolicy
+from policies.learned.pose_space import Memory
+from policies.subtasks import SUBTASKS
+
+LONG_S = 100.0
+
+
+class Look:
+    """Of an observation, the fingers."""
+
+    def __init__(self, openings):
+        self.state = self
+        self.gripper_openings = np.array(openings)
+
+
+@pytest.fixture(scope="module")
+def policy():
+    made = PosePolicy(RobotModel.load())
+    factory = load_factory(find_factory_file("stack_to_stack"))
+    made.reset(factory, factory.orders[0])
+    return made
+
+
+def following(policy, subtask, elapsed_s, off=(0.0, 0.0, 0.0)):
+    """The sub-tasks that may come after one that has lasted so long, with a tote so many m off its place."""
+    policy._memory = Memory(SUBTASKS.index(subtask), elapsed_s)
+    policy._place = np.array([0.0, 0.0, 0.8])
+    policy._odom_from_tote = planar(off[0], off[1], 0.0, 0.8 + off[2])
+    return {SUBTASKS[k] for k in np.flatnonzero(policy._may_follow()[0])}
+
+
+def test_no_sub_task_in_which_it_stands_lasts_for_ever(policy):
+    assert following(policy, "lift", 1.0) == {"lift", "step_back"}
+    assert following(policy, "lift", LONG_S) == {"step_back"}
+    assert "carry" in following(policy, "carry", LONG_S)  # walking takes as long as the way is
+
+
+def test_a_tote_is_let_go_on_its_place_and_nowhere_else(policy):
+    assert following(policy, "set_down", OVERDUE_S) == {"set_down", "let_go"}
+    assert following(policy, "set_down", LONG_S) == {"let_go"}
+    assert following(policy, "set_down", LONG_S, off=(0.0, 0.0, 0.1)) == {"set_down", "let_go"}  # in the air: not yet
+    assert following(policy, "set_down", LONG_S, off=(0.03, 0.0, 0.01)) == {"set_down"}  # beside the rim that takes it
+
+
+def test_hands_that_closed_on_nothing_are_told(policy):
+    policy._memory = Memory(SUBTASKS.index("grip"), MISSED_S)
+    policy._check_grip(Look((0.018, 0.019)))
+    for openings in ((0.006, 0.006), (0.018, 0.005), (0.018, 0.06)):
+        with pytest.raises(OrderError, match="hands did not get hold of upper: .* mm between the pads"):
+            policy._check_grip(Look(openings))
+    policy._memory = Memory(SUBTASKS.index("grip"), 0.5 * MISSED_S)
+    policy._check_grip(Look((0.09, 0.09)))  # they are closing
