@@ -9,9 +9,9 @@ setup:
 demo: setup
 	@.venv/bin/humanoid demo $(ARGS)
 
-# Training and clusters are tested too: with PyTorch and Ray, which nothing that runs on the robot needs.
+# Training, clusters and the operator's page are tested too: with PyTorch, Ray and a browser, which nothing that runs on the robot needs.
 test: setup
-	@scripts/set_up.sh train ray
+	@scripts/set_up.sh train ray browser
 	@.venv/bin/python -m pytest $(ARGS)
 
 bench: setup

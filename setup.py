@@ -68,7 +68,7 @@ setup(
     packages=find_packages(
         include=[f"{package}{end}" for package in (NAME, "perception", "policies") for end in ("", ".*")]
     ),
-    package_data={"": ["*.html", "*.css", "*.js", "*.json", "*.yaml"], "perception": ["models/*"]},
+    package_data={"": ["*.html", "*.css", "*.js", "*.svg", "*.json", "*.yaml"], "perception": ["models/*"], "policies": ["learned/models/*"]},
     data_files=data_files,
     zip_safe=True,
     # Names only: the versions, and why each is needed, are in constraints.txt.
@@ -93,6 +93,8 @@ setup(
         "pyarrow",
         "mcap",
         "mcap-ros2-support",
+        "aiohttp",
+        "cryptography",
     ],
     extras_require={
         "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],  # where no ROS 2 is installed
@@ -100,6 +102,7 @@ setup(
         "bench": ["daqp", "mink", "pin-pink", "qpsolvers", "quadprog"],
         "train": ["torch", "onnx"],
         "ray": ["ray"],
+        "browser": ["playwright"],
     },
     entry_points={
         "console_scripts": [

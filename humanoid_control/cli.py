@@ -24,7 +24,7 @@ COMMANDS = {
     "train": ("policies.train", "train what is learned: perception"),
     "bench": ("humanoid_control.bench", "measure, side by side with the peers"),
     "calibrate": ("perception.calibrate", "find out how the robot's cameras really sit, with its own hands as target"),
-    "episodes": ("humanoid_control.recording.episodes", "recorded episodes: list, show, check, label"),
+    "episodes": ("humanoid_control.recording.episodes", "recorded episodes: list, show, check, label, export, segment, replay, report"),
     "demo": ("humanoid_control.demo", "carry out a factory's orders through ROS 2, and report"),
 }
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +18,14 @@ from rich.table import Table
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.mission.factory import Factory
 from humanoid_control.nodes.factory_file import find_factory, find_factory_file
-from humanoid_control.ros.environment import environment_for_children, prepare_environment
+from humanoid_control.ros.domain import use_domain
+from humanoid_control.ros.environment import prepare_environment
+from humanoid_control.ros.launched import launched
 
 if TYPE_CHECKING:
     from humanoid_control.nodes.order_client import OrderClient
 
 STOP_TIMEOUT_S = 330.0
-DISCOVERY_PORT, PORTS_PER_DOMAIN = 7400, 250  # as RTPS has them
-LAST_DOMAIN = 100  # above, the ports are those that Linux gives away
 VIDEO, LOG = "video.mp4", "launch.log"
 
 
@@ -36,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("--factory", default="line_side", help="factory file, or the name of one in config/factories")
     parser.add_argument("--seed", type=int, default=0, help="of the episode drawn from the factory (default: 0)")
+    parser.add_argument("--policy", default="scripted", help="who decides: scripted or learned (default: scripted)")
     parser.add_argument("--poses", default="oracle", metavar="RUNG",
                         help="who says where things are: oracle (the simulation's truth, default), fiducial, detector or tracker")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for film, report and log (default: out/demo)")
@@ -57,13 +55,11 @@ def run(args: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for name in (VIDEO, "report.html", "kpi.json"):
         (folder / name).unlink(missing_ok=True)
-    os.environ["ROS_DOMAIN_ID"] = str(args.domain if args.domain is not None else find_free_domain())
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ.pop("ROS_LOCALHOST_ONLY", None)  # deprecated, and it would win
-    console.print(f"factory {factory.name}, seed {args.seed}, poses from {args.poses}: {len(factory.orders)} order(s), ROS domain "
+    use_domain(args.domain)
+    console.print(f"factory {factory.name}, seed {args.seed}, {args.policy} policy, poses from {args.poses}: {len(factory.orders)} order(s), ROS domain "
                   f"{os.environ['ROS_DOMAIN_ID']}, log {_shown(folder / LOG)}")  # fmt: skip
     problem = ""
-    with _launched(path, args.seed, args.poses, folder, video=not args.no_video) as process:
+    with launched(_launch_arguments(path, args.seed, args.policy, args.poses, folder, video=not args.no_video), log=folder / LOG) as process:
         from humanoid_control.nodes.order_client import NodesError, OrderClient  # only once the domain is chosen
 
         client = OrderClient(factory, args.seed, trouble=lambda: _trouble(process, folder / LOG))
@@ -77,51 +73,12 @@ def run(args: argparse.Namespace) -> int:
     return _report(record, folder, console, problem=problem, video=not args.no_video)
 
 
-def find_free_domain() -> int:
-    """A ROS domain whose first port nobody uses.
-
-    Raises:
-        ConfigurationError: all are taken.
-    """
-    domains = list(range(1, LAST_DOMAIN + 1))
-    random.SystemRandom().shuffle(domains)
-    for domain in domains:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", DISCOVERY_PORT + PORTS_PER_DOMAIN * domain + 10))  # of the domain's first participant
-            except OSError:
-                continue
-            return domain
-    raise ConfigurationError("every ROS domain from 1 to 100 is in use; stop what you do not need, or name one with --domain")
-
-
 # --- the launch ---------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _launched(path: Path, seed: int, poses: str, folder: Path, *, video: bool) -> Iterator[subprocess.Popen]:
-    """The factory, launched; whatever happens, no process stays behind."""
-    command = [sys.executable, "-m", "humanoid_control.cli", "launch", "factory", f"factory:={path}", f"seed:={seed}",
-               f"poses:={poses}"]  # fmt: skip
-    if video:
-        command.append(f"video:={folder / VIDEO}")
-    with (folder / LOG).open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                   env=environment_for_children(), start_new_session=True)  # fmt: skip
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                try:
-                    process.wait(30.0)
-                except subprocess.TimeoutExpired:
-                    process.send_signal(signal.SIGTERM)
-                    process.send_signal(signal.SIGTERM)  # the runner's last step: it kills what still runs
-                    try:
-                        process.wait(10.0)
-                    except subprocess.TimeoutExpired:
-                        process.kill()
+def _launch_arguments(path: Path, seed: int, policy: str, poses: str, folder: Path, *, video: bool) -> list[str]:
+    arguments = ["factory", f"factory:={path}", f"seed:={seed}", f"policy:={policy}", f"poses:={poses}"]
+    return [*arguments, f"video:={folder / VIDEO}"] if video else arguments
 
 
 def _trouble(process: subprocess.Popen, log: Path) -> str:

@@ -2,6 +2,7 @@
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
@@ -25,16 +26,24 @@ def generate_launch_description():
         DeclareLaunchArgument("record", default_value="", description="folder in which each order becomes an episode; empty: nothing is recorded"),
         DeclareLaunchArgument("policy", default_value="scripted", description="who decides: hand-written skills, or a network with them to fall back on",
                               choices=["scripted", "learned"]),
-        DeclareLaunchArgument("checkpoint", default_value="", description="the network's file; empty: the one that ships, once one does"),
+        DeclareLaunchArgument("page", default_value="false", description="serve the operator's page; its address is in the log", choices=["true", "false"]),
+        DeclareLaunchArgument("checkpoint", default_value="", description="the network's file; empty: the one that ships"),
+        DeclareLaunchArgument("teleop", default_value="false", description="a person may take over: teleop_node beside the policy, which asks one where it fails",
+                              choices=["true", "false"]),
         # Declares the other arguments: factory, seed, rate_factor, poses, calibration, cameras, video, viewer.
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "sim.launch.py"]))),
         Node(package="humanoid_control", executable="policy_node", output="screen",
              parameters=[parameters_of("policy_node"), {
-                 "policy": text("policy"), "checkpoint": text("checkpoint"), "factory": text("factory"), "robot": "mujoco"}]),
+                 "policy": text("policy"), "checkpoint": text("checkpoint"), "factory": text("factory"), "robot": "mujoco",
+                 "operator": LaunchConfiguration("teleop")}]),
+        Node(package="humanoid_control", executable="teleop_node", output="screen", condition=IfCondition(LaunchConfiguration("teleop")),
+             parameters=[parameters_of("teleop_node"), {"beside_policy": True}]),
         Node(package="humanoid_control", executable="mission_node", output="screen",
              parameters=[parameters_of("mission_node"), {"factory": text("factory")}]),
+        IncludeLaunchDescription(  # declares page_host, page_port
+            PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "operator_page.launch.py"]))),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "recorder.launch.py"])),
-            launch_arguments={"record": LaunchConfiguration("record"), "episodes": "by_order"}.items()),
+            launch_arguments={"record": LaunchConfiguration("record"), "episodes": "by_order", "factory": LaunchConfiguration("factory")}.items()),
     ])

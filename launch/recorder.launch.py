@@ -18,7 +18,7 @@ def make_recorder(context):
         return []
     parameters = PathJoinSubstitution([FindPackageShare("humanoid_control"), "config", "recorder_node.yaml"])
     return [Node(package="humanoid_control", executable="recorder_node", output="screen", sigterm_timeout="60",  # packs what it has
-                 parameters=[parameters, {"folder": text("record"), "episodes": text("episodes")}])]
+                 parameters=[parameters, {"folder": text("record"), "episodes": text("episodes"), "factory": text("factory")}])]
 
 
 def generate_launch_description():
@@ -26,5 +26,6 @@ def generate_launch_description():
         DeclareLaunchArgument("record", default_value="", description="folder of recorded episodes; empty: nothing is recorded"),
         DeclareLaunchArgument("episodes", default_value="by_hand", description="what an episode is: what /start_episode and /end_episode make, or each order",
                               choices=["by_hand", "by_order"]),
+        DeclareLaunchArgument("factory", default_value="", description="factory file, or the name of one in config/factories, kept with each episode"),
         OpaqueFunction(function=make_recorder),
     ])

@@ -1,7 +1,8 @@
 """Runs a policy on topics: what the robot measures, believes and sees comes in, whole-body targets go out.
 
 It follows the robot's clock: each state that is due is one call of the policy. What it may not go on without is watched:
-when the mission falls silent or an input grows old, it says so and sends no further target, and control holds.
+when the mission falls silent or an input grows old, it says so and sends no further target, and control holds. Where a person
+may take over (`operator`), they do so here: this node alone tells control what is wanted, and passes on what they want.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from humanoid_interfaces import msg
 from rclpy.serialization import deserialize_message
 from vision_msgs.msg import Detection3DArray
 
+from humanoid_control.control_loop import check_target
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
+from humanoid_control.hashes import file_hash
 from humanoid_control.inverse_kinematics import warm_up
 from humanoid_control.nodes.factory_file import DESCRIPTION, find_factory
 from humanoid_control.nodes.health import ERROR, OK, WARN
@@ -29,12 +32,15 @@ from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import parameter
 from humanoid_control.ros.qos import create_publisher
+from humanoid_control.teleoperation.handover import TELEOPERATE, WAIT_FOR_PERSON
 from humanoid_control.transforms import from_pose, inverse
 from humanoid_control.types import BaseEstimate, ControlStatus, WholeBodyTarget
-from perception.poses import PoseSet
+from perception.poses import PoseSet, carried_along
 from perception.ros.pose_messages import poses_from_message
-from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
-from policies.registry import POLICIES, make_policy
+from policies.escalation.escalating import Escalating
+from policies.escalation.remote_operator import RemoteOperator
+from policies.policy import DONE, FAILED, RUNNING, Observation, Policy, PolicyOutput, Switch
+from policies.registry import POLICIES, checkpoint_of, make_policy
 
 NAME = "policy_node"
 POLL_PERIOD_S = 0.004
@@ -47,11 +53,12 @@ class PolicyParameters:
     """See config/policy_node.yaml."""
 
     policy: str = parameter("scripted", "who decides", choices=tuple(POLICIES))
-    checkpoint: str = parameter("", "file of a learned policy's network; empty: the one that ships, once one does")
+    checkpoint: str = parameter("", "file of a learned policy's network; empty: the one that ships")
     factory: str = parameter("line_side", DESCRIPTION)
     robot: str = parameter("mujoco", "the robot it acts for")
     stale_s: float = parameter(0.5, "age of poses, estimate or status at which the policy is not asked any more",
                                minimum=0.05, maximum=5.0)  # fmt: skip
+    operator: bool = parameter(False, "a person may take over by teleop_node, and is asked where the policy fails")
     autostart: bool = parameter(True, "configure and activate by itself")
 
 
@@ -71,7 +78,11 @@ class PolicyNode(ManagedNode):
         """See `ManagedNode.configure`."""
         warm_up()  # quick where kernels were compiled at set-up; elsewhere the robot must not wait for the compiler
         checkpoint = Path(self.parameters.checkpoint) if self.parameters.checkpoint else None
-        self._policy = make_policy(self.parameters.policy, RobotModel.load(), checkpoint=checkpoint)
+        self._model = RobotModel.load()
+        self._operator = RemoteOperator() if self.parameters.operator else None
+        self._policy: Policy = make_policy(self.parameters.policy, self._model, checkpoint=checkpoint, operator=self._operator)
+        network = checkpoint_of(self.parameters.policy, checkpoint)
+        self._hash = {"checkpoint sha256": file_hash(network)} if network is not None else {}  # for the cards of recorded episodes
         unknown = self._policy.needs - {"poses"}
         if unknown:
             raise ConfigurationError(f"{NAME}: policy {self._policy.name} needs {', '.join(sorted(unknown))}, which no topic has")
@@ -86,6 +97,7 @@ class PolicyNode(ManagedNode):
         self._state_came = self._mission_came = time.monotonic()
         self._order_id, self._outcome, self._problem = "", "", ""
         self._output: PolicyOutput | None = None
+        self._attended: PolicyOutput | None = None  # between orders, while a person drives
         self._held: WholeBodyTarget | None = None
         self._act_ms: deque[float] = deque(maxlen=500)
 
@@ -99,6 +111,10 @@ class PolicyNode(ManagedNode):
             (Polled(self, topics.CONTROL_STATUS), self._take_control_status),
             (Polled(self, topics.DETECTIONS), self._take_detections),
         ]
+        if self._operator is not None:
+            # The target first: who says that they drive is not silent.
+            self._inputs += [(Polled(self, topics.OPERATOR_TARGET), self._take_operator_target),
+                             (Polled(self, topics.OPERATOR_STATUS, depth=10), self._take_operator_status)]  # fmt: skip
         self._work_timers = [self.create_timer(POLL_PERIOD_S, self._look), self.create_timer(WATCH_PERIOD_S, self._watch)]
 
     def deactivate(self) -> None:
@@ -107,7 +123,7 @@ class PolicyNode(ManagedNode):
             self.destroy_timer(timer)
         for inputs in (self._states, *(inputs for inputs, _ in self._inputs)):
             inputs.destroy()
-        self._outcome, self._order_id, self._held = "", "", None
+        self._outcome, self._order_id, self._held, self._attended = "", "", None, None
 
     def _look(self) -> None:
         """Takes in whatever is new, and acts if a new state is due."""
@@ -130,7 +146,7 @@ class PolicyNode(ManagedNode):
     def _take_control_status(self, message: msg.ControlStatus) -> None:
         self._control = conversions.control_status_from_message(message)
         if self._control.mode == "stopped":
-            self._held = None  # after a stop the robot may be anywhere, and `odom` begins anew
+            self._held = self._attended = None  # after a stop the robot may be anywhere, and `odom` begins anew
             self._give_up(f"control stopped: {self._control.reason}")
 
     def _take_detections(self, message: Detection3DArray) -> None:
@@ -138,6 +154,20 @@ class PolicyNode(ManagedNode):
             self._poses = poses_from_message(message)
         except HumanoidControlError as error:
             self.health.set(WARN, str(error))
+
+    def _take_operator_target(self, message: msg.WholeBodyTarget) -> None:
+        try:
+            target = conversions.whole_body_target_from_message(message)
+            check_target(target, model=self._model, base_position=self._estimate.position if self._estimate is not None else None)
+        except HumanoidControlError as error:
+            self._operator.refuse_target(str(error))
+            return
+        self._operator.hear_target(target)
+        if self._operator.takes_over():
+            self._next_s = -np.inf  # at the next state, not a period after the last one: a person waits for the robot
+
+    def _take_operator_status(self, message: msg.PolicyStatus) -> None:
+        self._operator.hear_word(message.outcome, conversions.time_from_message(message.header.stamp), message.problem)
 
     def _take_order(self, message: msg.Order) -> None:
         self._mission_came = time.monotonic()
@@ -148,12 +178,14 @@ class PolicyNode(ManagedNode):
             self._hold()
         self._order_id, self._outcome, self._output = message.order_id, "", None
         if message.tote:
+            self._attended = None
             try:
                 self._policy.reset(self._factory, conversions.order_from_message(message))
             except HumanoidControlError as error:
                 self._outcome, self._problem = FAILED, str(error)
             else:
                 self._outcome, self._problem = RUNNING, ""
+                self._begin_from_held()
         self._publish_status()
 
     # --- acting -------------------------------------------------------------------------------------------------------
@@ -169,7 +201,7 @@ class PolicyNode(ManagedNode):
         self._next_s = stamp + period_s - 1e-4
         if self._outcome == RUNNING:
             self._act(stamp, data)
-        elif self._held is not None:
+        elif not self._attends(stamp, data) and self._held is not None:
             self._targets.publish(conversions.whole_body_target_to_message(replace(self._held, stamp_s=stamp)))
 
     def _act(self, stamp: float, data: bytes) -> None:
@@ -180,30 +212,59 @@ class PolicyNode(ManagedNode):
             return
         began = time.perf_counter()
         try:
-            state = conversions.robot_state_from_message(deserialize_message(data, msg.RobotState))
-            observation = Observation(stamp, state, self._estimate, self._control, self._poses_now())
-            self._output = self._policy.act(observation)
-            for one in self._output.switches:
-                self.get_logger().warning(f"{one.after} takes over from {one.before} in {one.subtask}: {one.reason}")
-            target = self._output.targets[0]
-            self._targets.publish(conversions.whole_body_target_to_message(target))
+            self._output = self._policy.act(self._observation(stamp, data))
+            self._send(self._output.targets[0])
         except HumanoidControlError as error:
             self._give_up(str(error))
             return
         self._act_ms.append(1e3 * (time.perf_counter() - began))
-        self._held = target.still(target.stamp_s)
         self._problem = self._output.problem
-        self.health.set(OK, f"{self._policy.name}: {self._output.subtask}", kind="acting")
+        for one in self._output.switches:
+            self._tell_switch(one)
+        self._tell_health(self._output)
         if self._output.outcome in (DONE, FAILED):
             self._outcome = self._output.outcome
             self._problem = self._output.detail or self._problem if self._outcome == FAILED else ""
             self._publish_status()
             self.health.set(OK if self._outcome == DONE else WARN, f"order {self._order_id} {self._outcome} {self._problem}".strip())
 
+    def _attends(self, stamp: float, data: bytes) -> bool:
+        """Between orders: passes on what a person wants who has taken over; whether one has."""
+        if self._operator is None or not (self._operator.takes_over() or self._attended is not None):
+            return False
+        problem = self._stale_input(stamp)
+        if problem:
+            self.health.set(WARN, f"{problem}; sends no targets", kind="stale input")
+            return True
+        self._begin_from_held()
+        before, self._attended = self._attended, self._policy.attend(self._observation(stamp, data))
+        if self._attended is None:
+            self._tell_switch(Switch(stamp, before.tier, self._policy.name, before.subtask, "handed back"))
+            return False
+        if self._attended.targets:
+            self._send(self._attended.targets[0])
+        if before is None:
+            self._tell_switch(Switch(stamp, self._policy.name, self._attended.tier, "", "a person takes over between orders"))
+        self._tell_health(self._attended)
+        return True
+
+    def _observation(self, stamp: float, data: bytes) -> Observation:
+        state = conversions.robot_state_from_message(deserialize_message(data, msg.RobotState))
+        return Observation(stamp, state, self._estimate, self._control, self._poses_now())
+
+    def _send(self, target: WholeBodyTarget) -> None:
+        self._targets.publish(conversions.whole_body_target_to_message(target))
+        self._held = target.still(target.stamp_s)
+
+    def _begin_from_held(self) -> None:
+        """Who drives next begins from what is held now."""
+        if isinstance(self._policy, Escalating):
+            self._policy.held = self._held
+
     def _stale_input(self, stamp: float) -> str:
-        """What the policy lacks; empty if nothing."""
+        """What the policy lacks; empty if nothing. A person who drives sees for themselves."""
         inputs = {topics.BASE_ESTIMATE.name: self._estimate, topics.CONTROL_STATUS.name: self._control}
-        if "poses" in self._policy.needs:
+        if "poses" in self._policy.needs and not (self._operator is not None and self._operator.takes_over()):
             inputs[topics.DETECTIONS.name] = self._poses
         for name, value in inputs.items():
             if value is None:
@@ -232,10 +293,11 @@ class PolicyNode(ManagedNode):
             self._give_up(f"the mission has been silent for {silence:.1f} s: its order is dropped")
         elif self._outcome == RUNNING and now - self._state_came > self.parameters.stale_s:
             self.health.set(ERROR, f"no {topics.ROBOT_STATE.name} for {now - self._state_came:.1f} s; sends no targets", kind="no state")
-        elif self._outcome == "" and self.is_active:
+        elif self._outcome == "" and self._attended is None and self.is_active:
             self.health.set(OK, f"{self._policy.name}: waits for an order", kind="idle")
+        self.health.values = dict(self._hash)
         if self._act_ms:
-            self.health.values = {"act p50 ms": round(float(np.median(self._act_ms)), 2),
+            self.health.values |= {"act p50 ms": round(float(np.median(self._act_ms)), 2),
                                   "act p99 ms": round(float(np.percentile(self._act_ms, 99)), 2)}  # fmt: skip
         self._publish_status()
 
@@ -252,34 +314,33 @@ class PolicyNode(ManagedNode):
         self.health.set(ERROR, problem)
         self._publish_status()
 
-    def _publish_status(self) -> None:
-        output = self._output
+    def _tell_switch(self, switch: Switch) -> None:
+        """Who drives from now on, and why: into the log, and by the status into the record."""
+        self.get_logger().warning(f"{switch.after} takes over from {switch.before} in {switch.subtask or 'no sub-task'}: {switch.reason}")
+        self._publish_status(reason=switch.reason)
+
+    def _tell_health(self, output: PolicyOutput) -> None:
+        if output.subtask == WAIT_FOR_PERSON:
+            self.health.set(WARN, f"{output.problem}; call /{topics.TAKE_OVER}", kind="asks for a person")
+        elif output.subtask == TELEOPERATE and output.problem:
+            self.health.set(WARN, f"a person drives: {output.problem}", kind="a person is hindered")
+        else:
+            self.health.set(OK, f"{self._policy.name}: {output.subtask}", kind="a person drives" if output.subtask == TELEOPERATE else "acting")
+
+    def _publish_status(self, *, reason: str = "") -> None:
+        output = self._attended or self._output
         stamp = self._estimate.stamp_s if self._estimate is not None else 0.0
         self._status.publish(msg.PolicyStatus(
             header=conversions.make_header(stamp), policy=self._policy.name, order_id=self._order_id,
-            sub_task=output.subtask if output else "", reason=output.reason if output else "",
-            next_sub_task=output.next_subtask if output else "", problem=self._problem,
+            sub_task=output.subtask if output else "", reason=reason or (output.reason if output else ""),
+            next_sub_task=output.next_subtask if output else "", problem=self._attended.problem if self._attended else self._problem,
             progress=float(output.progress) if output else 0.0, outcome=self._outcome,
-            uncertainty=float(output.uncertainty) if output else float("nan"), tier=self._tier()))  # fmt: skip
+            uncertainty=float(output.uncertainty) if output else float("nan"), tier=self._tier(output)))  # fmt: skip
 
-    def _tier(self) -> int:
+    def _tier(self, output: PolicyOutput | None) -> int:
         """Who is in charge, as the message tells it."""
-        name = (self._output.tier if self._output is not None else "") or self._policy.name
+        name = (output.tier if output is not None else "") or self._policy.name
         return {"scripted": msg.PolicyStatus.TIER_SCRIPTED, "person": msg.PolicyStatus.TIER_OPERATOR}.get(name, msg.PolicyStatus.TIER_LEARNED)
-
-
-def carried_along(poses: PoseSet, now_from_then: np.ndarray) -> PoseSet:
-    """Poses as seen from a base that has moved since.
-
-    Args:
-        poses: as seen.
-        now_from_then: (4, 4) of `base_link`.
-    """
-    def moved(things: dict) -> dict:
-        return {name: replace(thing, base_from_object=now_from_then @ thing.base_from_object) for name, thing in things.items()}
-
-    people = {name: (now_from_then @ np.array([*place, 0.0, 1.0]))[:2] for name, place in poses.people.items()}
-    return PoseSet(poses.stamp_s, moved(poses.totes), moved(poses.surfaces), people)
 
 
 def _odom_from_base(estimate: BaseEstimate) -> np.ndarray:

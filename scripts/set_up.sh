@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv: Python, pinned wheels, this package (editable), our interface packages, compiled kernels.
-# usage: scripts/set_up.sh [EXTRA...]     an extra of setup.py, such as `bench` or `train`
+# usage: scripts/set_up.sh [EXTRA...]     an extra of setup.py, such as `bench` or `train`; `browser` brings Chromium too
 #
 # Each step leaves a stamp with a hash of what went into it, and is skipped while the hash is the same.
 # PYTHON=/path/to/python3.12 chooses the interpreter.
@@ -9,6 +9,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly VENV=.venv
 readonly STAMPS=$VENV/.stamps
+readonly BROWSER_PACKAGES=(chromium)
+# A headset for tests (MIT), from the npm registry; never committed, and checked against the registry's own hash.
+readonly IWER=2.5.0
+readonly IWER_SHA512=grq7iMyWo4s2DYnATKLPPoAByhcNuwLjMHHOILrFU9q8EGHIEzHyUuq1mz+9Xqy6+xrYPn3Ho8Z9eymZCE+D6w==
 readonly DEBIAN_PACKAGES=(gcc g++ libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0 libosmesa6)
 
 say() { echo "set-up: $*"; }
@@ -147,6 +151,29 @@ install_extra() {
     fi
 }
 
+# What tests of the operator's page need beside the wheels: a browser, and a headset that is none.
+install_browser() {
+    if ! command -v chromium >/dev/null; then
+        if command -v dpkg-query >/dev/null; then install_debian_packages "${BROWSER_PACKAGES[@]}"
+        else fail "chromium is missing; install it with this system's package manager"; fi
+    fi
+    if fresh iwer "$IWER_SHA512" && [[ -f build/iwer/package/build/iwer.min.js ]]; then return; fi
+    if ! command -v npm >/dev/null; then
+        say "npm is missing: the test of the headset will be skipped"
+        return
+    fi
+    say "fetching a headset for tests (iwer $IWER)"
+    rm -rf build/iwer
+    mkdir -p build/iwer
+    npm pack --silent --pack-destination build/iwer "iwer@$IWER" >"$LOG" 2>&1 || fail "npm pack iwer@$IWER failed; see $LOG"
+    $VENV/bin/python - "build/iwer/iwer-$IWER.tgz" "$IWER_SHA512" <<'PYTHON' || fail "iwer $IWER is another than expected"
+import base64, hashlib, sys
+sys.exit(base64.b64encode(hashlib.sha512(open(sys.argv[1], "rb").read()).digest()).decode() != sys.argv[2])
+PYTHON
+    tar -xzf "build/iwer/iwer-$IWER.tgz" -C build/iwer
+    stamp iwer "$IWER_SHA512"
+}
+
 build_interfaces() {
     local inputs
     inputs=$(
@@ -189,7 +216,10 @@ main() {
     make_environment
     require_headers
     install_package
-    for extra in "$@"; do install_extra "$extra"; done
+    for extra in "$@"; do
+        install_extra "$extra"
+        if [[ $extra == browser ]]; then install_browser; fi
+    done
     build_interfaces
     compile_kernels
 }

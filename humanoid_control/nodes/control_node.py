@@ -37,6 +37,7 @@ from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import NODE_OPTIONS, declare_parameters, parameter
 from humanoid_control.ros.qos import create_publisher, create_subscription
+from humanoid_control.teleoperation.handover import PERSON
 from humanoid_control.transforms import from_pose, inverse, planar, to_pose, yaw_of
 from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM
 
@@ -106,7 +107,7 @@ class ControlNode(Node):
 
         episode = draw_episode(find_factory(parameters.factory), parameters.seed)
         self.simulation = SimulatedFactory(model, episode, tags=parameters.tags)
-        self._order_id, self._told_verdict = "", None
+        self._order_id, self._told_verdict, self._policy_said_s = "", None, np.inf
         return self.simulation.robot
 
     def _make_topics(self) -> None:
@@ -169,8 +170,14 @@ class ControlNode(Node):
         self.thread.call(begin)
 
     def _take_policy_status(self, message: PolicyStatus) -> None:
-        if message.outcome == "done" and message.order_id == self._order_id:
+        said_s = conversions.time_from_message(message.header.stamp)
+        since_s, self._policy_said_s = said_s - self._policy_said_s, said_s
+        if message.order_id != self._order_id:
+            return
+        if message.outcome == "done" or message.policy == PERSON:
             self.thread.call(self.simulation.accept_done)
+        if message.tier == PolicyStatus.TIER_OPERATOR and 0.0 < since_s < topics.POLICY_STATUS.timeout_s:
+            self.thread.call(lambda: self.simulation.allow_longer(since_s))
 
     # --- out: the publishing thread -----------------------------------------------------------------------------------
 

@@ -66,8 +66,8 @@ class ManagedNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """See ROS's life cycle."""
         self.health.set(OK, "active")
-        self.is_active = True
         self.activate()
+        self.is_active = True  # not before: what an interrupt left half made is given back with the node
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:

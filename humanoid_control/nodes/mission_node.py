@@ -32,6 +32,7 @@ from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import NODE_OPTIONS, declare_parameters, parameter
 from humanoid_control.ros.qos import create_publisher
+from humanoid_control.teleoperation.handover import TELEOPERATE, WAIT_FOR_PERSON
 
 NAME = "mission_node"
 LISTEN_PERIOD_S = POLL_PERIOD_S = 0.04
@@ -40,7 +41,7 @@ STAND_TIMEOUT_S = 5.0
 HELD_PAYLOAD = 0.3  # kg in both hands together, from which on something is held
 HANDS_FULL = ("lift", "carry", "align", "set_down")
 # Whoever has done one of these may have moved the tote.
-MOVED = (*HANDS_FULL, "grip", "grip_lip", "pull", "draw_near", "step_back", "let_go")
+MOVED = (*HANDS_FULL, "grip", "grip_lip", "pull", "draw_near", "step_back", "let_go", TELEOPERATE)
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ class MissionNode(Node):
         self._current = message
         self._tell_order()
         told, told_at, begun_at = None, 0.0, time.monotonic()
-        self._has_moved = False
+        self._has_moved, self._last_sub_task = False, ""
         try:
             while True:
                 time.sleep(POLL_PERIOD_S)
@@ -213,11 +214,13 @@ class MissionNode(Node):
                     if now - begun_at > 2.0 * self._settings.silence_s:
                         return _End("policy_lost", "policy_node does not take the order over")
                     continue
+                self._has_moved |= status.sub_task in MOVED
+                if status.sub_task != WAIT_FOR_PERSON:  # hands are meanwhile as they were
+                    self._last_sub_task = status.sub_task
                 if status.outcome == "done":
                     return _End()
                 if status.outcome != "running":
                     return _End("gave_up", status.problem or "the policy gave up")
-                self._has_moved |= status.sub_task in MOVED
                 news = status.sub_task, status.problem
                 if status.sub_task and (news != told or now - told_at > FEEDBACK_PERIOD_S):
                     told, told_at = news, now
@@ -225,7 +228,6 @@ class MissionNode(Node):
                     handle.publish_feedback(CarryOutOrder.Feedback(
                         sub_task=status.sub_task, progress=status.progress, detail=detail))  # fmt: skip
         finally:
-            self._last_sub_task = self._policy[1].sub_task if self._policy is not None else ""
             self._current = Order()
             self._tell_order()
 

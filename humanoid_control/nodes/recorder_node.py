@@ -5,28 +5,37 @@ The last minute is always there as a black box. Episodes are begun and ended by 
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from humanoid_interfaces.msg import Order, PolicyStatus, RecorderStatus, Verdict
+from diagnostic_msgs.msg import DiagnosticArray
+from humanoid_interfaces.msg import Order, PolicyStatus, RecorderStatus, SimulationState, Verdict
 from humanoid_interfaces.srv import EndEpisode, StartEpisode
 from rclpy.serialization import deserialize_message
+from std_msgs.msg import String
 
 from humanoid_control.errors import HumanoidControlError
+from humanoid_control.hashes import code_hash
+from humanoid_control.mission.factory import parse_factory
+from humanoid_control.nodes.factory_file import DESCRIPTION, find_factory_file
 from humanoid_control.nodes.health import ERROR, OK
 from humanoid_control.nodes.life_cycle import ManagedNode, start
 from humanoid_control.nodes.polled import Polled
-from humanoid_control.recording.card import DONE, FAILURE, ORDER, SUBTASK, SUCCESS, TIER, UNKNOWN, VERDICT
+from humanoid_control.recording.card import (
+    DONE, FACTORY, FAILURE, NOBODY, ORDER, PERSON, PROBLEM, SUBTASK, SUCCESS, SWITCH, TIER, UNKNOWN, VERDICT,
+)  # fmt: skip
 from humanoid_control.recording.recorder import Recorder
 from humanoid_control.recording.segments import RecordedTopic
-from humanoid_control.ros import topics
+from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.definitions import definition_of, qos_text, type_hash_of
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import parameter
 from humanoid_control.ros.qos import PROFILES, create_publisher
+from humanoid_control.teleoperation.handover import WAIT_FOR_PERSON
 
 NAME = "recorder_node"
 LISTEN_PERIOD_S = 0.02
@@ -35,7 +44,7 @@ MOST_WAITING, FEWEST_WAITING = 1000, 100
 BY_HAND, BY_ORDER = "by_hand", "by_order"
 SETTLE_S = 0.5  # after an order's end: hands come away
 JUDGE_S = 5.0  # after it, until which a simulation's judge is waited for
-TIERS = {PolicyStatus.TIER_SCRIPTED: "scripted", PolicyStatus.TIER_LEARNED: "learned", PolicyStatus.TIER_OPERATOR: "operator"}
+SHA256 = " sha256"  # how the names of figures in /diagnostics end that are hashes of what a node runs with
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class RecorderParameters:
     episodes: str = parameter(BY_HAND, "what an episode is: what services begin and end, or each order", choices=(BY_HAND, BY_ORDER))
     box_s: float = parameter(60.0, "that the black box reaches back", minimum=10.0, maximum=3600.0)
     reserve_gb: float = parameter(1.0, "that stay free on the disk", minimum=0.0, maximum=10_000.0)
+    factory: str = parameter("", f"{DESCRIPTION}: kept with each episode; empty: episodes can neither be replayed nor told where totes go")
     operator: str = parameter("", "who drives or watches, for the cards of episodes by order")
     autostart: bool = parameter(True, "configure and activate by itself")
 
@@ -57,10 +67,13 @@ class RecorderNode(ManagedNode):
         """Makes the node.
 
         Raises:
-            ConfigurationError: a parameter is wrong.
+            HumanoidControlError: a parameter or the factory is wrong.
         """
         super().__init__(NAME, RecorderParameters)
         self._recorder: Recorder | None = None
+        path = find_factory_file(self.parameters.factory) if self.parameters.factory else None
+        self._factory = path.read_text(encoding="utf-8") if path is not None else ""
+        self._factory_name = parse_factory(self._factory, source=str(path)).name if path is not None else ""
 
     def configure(self) -> None:
         """See `ManagedNode.configure`."""
@@ -71,6 +84,10 @@ class RecorderNode(ManagedNode):
         if self._recorder.recovered:
             self.get_logger().warning(f"found what a recorder left that was killed: {', '.join(self._recorder.recovered)}")
         self._status = create_publisher(self, topics.RECORDER_STATUS)
+        self._hashes = {"code": code_hash()} | ({"factory": _sha256(self._factory)} if self._factory else {})
+        self._seed: int | None = None
+        self._order: Order | None = None
+        self._done: list[dict] = []
 
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
@@ -78,16 +95,17 @@ class RecorderNode(ManagedNode):
         self._order_id = self._judged_id = self._words = ""
         self._ended_ns, self._subtask, self._tier, self._verdict, self._outcome = 0, "", "", "", ""
         self._listeners = {topics.CURRENT_ORDER: (Order, self._hear_order), topics.POLICY_STATUS: (PolicyStatus, self._hear_policy),
-                           topics.SIMULATION_VERDICT: (Verdict, self._hear_verdict)}  # fmt: skip
-        self._timers = [self.create_timer(LISTEN_PERIOD_S, self._listen),
-                        self.create_timer(1.0 / topics.RECORDER_STATUS.rate_hz, self._tell)]  # fmt: skip
+                           topics.SIMULATION_VERDICT: (Verdict, self._hear_verdict), topics.SIMULATION_STATE: (SimulationState, self._hear_simulation),
+                           topics.ROBOT_DESCRIPTION: (String, self._hear_description), topics.DIAGNOSTICS: (DiagnosticArray, self._hear_health)}  # fmt: skip
+        self._work_timers = [self.create_timer(LISTEN_PERIOD_S, self._listen),
+                             self.create_timer(1.0 / topics.RECORDER_STATUS.rate_hz, self._tell)]  # fmt: skip
         self._offers = [self.create_service(StartEpisode, topics.START_EPISODE, self._start_episode),
                         self.create_service(EndEpisode, topics.END_EPISODE, self._end_episode)]  # fmt: skip
 
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`."""
         self._listen()
-        for timer in self._timers:
+        for timer in self._work_timers:
             self.destroy_timer(timer)
         for service in self._offers:
             self.destroy_service(service)
@@ -126,6 +144,7 @@ class RecorderNode(ManagedNode):
         if order == self._order_id and bool(message.tote) == bool(self._words):
             return
         self._order_id = order
+        self._order = message if message.tote else self._order
         self._judged_id = order if message.tote else self._judged_id
         self._words = f"bring {message.tote} to {message.to}" if message.tote else ""
         if self.parameters.episodes == BY_ORDER and message.tote:
@@ -135,25 +154,64 @@ class RecorderNode(ManagedNode):
             self._begin(operator=self.parameters.operator, task=self._words)
         elif self.parameters.episodes == BY_ORDER and not self._ended_ns:
             self._ended_ns = self._recorder.now_ns()
+        if message.tote:
+            self._outcome = ""
         if self._recorder.card is not None:
             self._recorder.card.task = self._recorder.card.task or self._words
         self._recorder.event(ORDER, self._words)
 
     def _hear_policy(self, message: PolicyStatus) -> None:
-        tier = TIERS.get(message.tier, str(message.tier))
+        tier = NOBODY if message.sub_task == WAIT_FOR_PERSON else conversions.tier_name(message.tier)
         if message.sub_task != self._subtask:
             self._subtask = message.sub_task
             self._recorder.event(SUBTASK, message.sub_task)
         if tier != self._tier:
-            self._tier = tier
+            before, self._tier = self._tier, tier
             self._recorder.event(TIER, tier)
+            if before:
+                self._recorder.event(SWITCH, f"{tier} after {before}: {message.problem if tier == NOBODY else message.reason}")
         if message.outcome in ("done", "failed") and message.order_id == self._order_id and self._outcome != message.outcome:
             self._outcome = message.outcome
+            if message.outcome == "done" and self._order is not None:
+                self._note_done()
             if self.parameters.episodes == BY_ORDER:
                 self._ended_ns = self._recorder.now_ns()
 
+    def _note_done(self) -> None:
+        """From now on a tote is elsewhere than the factory file has it: whoever reads later episodes must know."""
+        try:
+            self._done.append(conversions.order_from_message(self._order).model_dump(mode="json"))
+        except HumanoidControlError as error:
+            self._recorder.event(PROBLEM, str(error))
+
+    def _hear_simulation(self, message: SimulationState) -> None:
+        if message.seed == self._seed:
+            return
+        self._seed = message.seed
+        if self._recorder.card is not None:
+            self._recorder.card.seed = message.seed
+        if self._factory and message.factory != self._factory_name:
+            problem = f"the simulation runs factory {message.factory}; the recorder was told {self._factory_name}"
+            self.get_logger().error(problem)
+            self._recorder.event(PROBLEM, problem)
+
+    def _hear_description(self, message: String) -> None:
+        self._know("model", _sha256(message.data))
+
+    def _hear_health(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            for value in status.values:
+                if value.key.endswith(SHA256) and value.value:
+                    self._know(value.key.removesuffix(SHA256), value.value)
+
+    def _know(self, what: str, sha256: str) -> None:
+        """What drives has a hash: of this episode and of those to come."""
+        self._hashes[what] = sha256
+        if self._recorder.card is not None:
+            self._recorder.card.hashes[what] = sha256
+
     def _has_judge(self) -> bool:
-        return self.count_publishers(topics.SIMULATION_VERDICT.name) > 0
+        return self.context.ok() and self.count_publishers(topics.SIMULATION_VERDICT.name) > 0  # an episode may end with ROS itself
 
     def _hear_verdict(self, message: Verdict) -> None:
         if message.order_id != self._judged_id:
@@ -173,7 +231,11 @@ class RecorderNode(ManagedNode):
         """Begins an episode; returns why it cannot, or nothing."""
         self._verdict = self._outcome = ""
         try:
-            self._recorder.begin(operator=operator, task=task, versions={"python": platform.python_version(), "mcap": version("mcap")})
+            self._recorder.begin(
+                operator=operator, task=task, hashes=dict(self._hashes), versions={"python": platform.python_version(), "mcap": version("mcap")},
+                factory=self._factory_name, seed=self._seed, done_before=list(self._done),
+                files={FACTORY: self._factory} if self._factory else None,
+            )  # fmt: skip
         except HumanoidControlError as error:
             self.get_logger().error(str(error))
             return str(error)
@@ -194,6 +256,8 @@ class RecorderNode(ManagedNode):
         try:
             response.name = self._recorder.end(outcome=request.outcome or self._judged(), keep=request.keep, note=request.note)
             response.success = True
+            if request.outcome == SUCCESS and self._words and self._outcome != "done":  # who drives by hand says it here
+                self._note_done()
         except HumanoidControlError as error:
             response.message = str(error)
         return response
@@ -211,6 +275,10 @@ class RecorderNode(ManagedNode):
         else:
             self.health.set(OK, f"records {card.name}" if card else "keeps the last minute")
         self.health.values["missed"] = recorder.missed
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _depth(topic: topics.Topic) -> int:

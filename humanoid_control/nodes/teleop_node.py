@@ -1,16 +1,20 @@
 """A person drives: hands by any tracker that publishes poses, hands and walking by a gamepad.
 
 It listens to `/joy` (`sensor_msgs/Joy`) and to `/operator/left_hand` and `/operator/right_hand` (`geometry_msgs/PoseStamped`),
-and publishes whole-body targets while it is in control, which `/take_over` and `/hand_back` begin and end.
+and publishes whole-body targets while it is in control, which `/take_over` and `/hand_back` begin and end: to control, or,
+where a policy runs beside it, to the policy's node, which alone tells control and passes on what the person wants.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 from humanoid_interfaces import msg
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from humanoid_control.errors import HumanoidControlError
@@ -24,14 +28,15 @@ from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import parameter
 from humanoid_control.ros.qos import create_publisher
 from humanoid_control.teleoperation.gamepad import Gamepad
+from humanoid_control.teleoperation.handover import DRIVES, HANDED_BACK, PERSON, TELEOPERATE
 from humanoid_control.teleoperation.operator_input import HandInput, OperatorInput
 from humanoid_control.teleoperation.retargeting import TIMEOUT_S, Retargeting, TeleoperationLimits
 from humanoid_control.transforms import from_pose
 from humanoid_control.types import BaseEstimate, ControlStatus, RobotState
 
 NAME = "teleop_node"
-PERIOD_S, POLL_PERIOD_S = 0.02, 0.005
-SUBTASK = "teleoperate"
+PERIOD_S, POLL_PERIOD_S = 0.02, 0.004
+TAKES_OVER_WITHIN_S = 1.0  # until the policy's node passes on what the person wants
 UNIT_WITHIN = 1e-2  # of a quaternion's length
 LEAST_ELAPSED_S, MOST_ELAPSED_S = 0.0, 0.1  # between two messages of a gamepad, that sticks move hands for
 
@@ -44,6 +49,7 @@ class TeleopParameters:
     hand_speed: float = parameter(0.6, "m/s of hands, at most", minimum=0.05, maximum=1.0)
     walk_speed: float = parameter(0.35, "m/s ahead at full stick", minimum=0.0, maximum=0.4)
     in_control: bool = parameter(False, "drive from the start, without /take_over: where nobody else does")
+    beside_policy: bool = parameter(False, "a policy_node with `operator: true` has the say, and passes on what the person wants; else control is told")
     autostart: bool = parameter(True, "configure and activate by itself")
 
 
@@ -64,12 +70,16 @@ class TeleopNode(ManagedNode):
         p, usual = self.parameters, TeleoperationLimits()
         limits = replace(usual, scale=p.scale, hand_speed=p.hand_speed, walk=(p.walk_speed, *usual.walk[1:]))
         self._retargeting = Retargeting(RobotModel.load(), limits, period_s=PERIOD_S)
-        self._targets = create_publisher(self, topics.WHOLE_BODY_TARGET)
-        self._status = create_publisher(self, topics.POLICY_STATUS)
+        self._targets = create_publisher(self, topics.OPERATOR_TARGET if p.beside_policy else topics.WHOLE_BODY_TARGET)
+        self._status = create_publisher(self, topics.OPERATOR_STATUS if p.beside_policy else topics.POLICY_STATUS)
 
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
         self._in_control, self._driving = self.parameters.in_control, False
+        self._word, self._said_s = DRIVES if self._in_control else "", 0.0
+        self._policy: msg.PolicyStatus | None = None
+        self._policy_came = -np.inf
+        self._asked: tuple[Future, float] | None = None
         self._next_s = -np.inf
         self._forget()
         self._state: RobotState | None = None
@@ -81,8 +91,17 @@ class TeleopNode(ManagedNode):
             (Polled(self, topics.OPERATOR_HANDS[1]), lambda message: self._take_hand(1, message)),
             (Polled(self, topics.ROBOT_STATE), self._take_state),
         ]  # fmt: skip
+        if self.parameters.beside_policy:
+            self._inputs.append((Polled(self, topics.POLICY_STATUS), self._take_policy))
+        else:
+            self._inputs.append((Polled(self, topics.CURRENT_ORDER), self._take_order))
+        self._order_id = ""
+        self._told = Polled(self, topics.WHOLE_BODY_TARGET)  # looked at when a person begins
+        self._told_openings: np.ndarray | None = None
         self._work_timers = [self.create_timer(POLL_PERIOD_S, self._look), self.create_timer(1.0 / topics.POLICY_STATUS.rate_hz, self._tell)]
-        self._offers = [self.create_service(Trigger, topics.TAKE_OVER, self._take_over), self.create_service(Trigger, topics.HAND_BACK, self._hand_back)]
+        # A group of its own: while taking over waits for the policy, all else goes on.
+        self._offers = [self.create_service(Trigger, topics.TAKE_OVER, self._take_over, callback_group=MutuallyExclusiveCallbackGroup()),
+                        self.create_service(Trigger, topics.HAND_BACK, self._hand_back)]  # fmt: skip
 
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`."""
@@ -90,7 +109,7 @@ class TeleopNode(ManagedNode):
             self.destroy_timer(timer)
         for service in self._offers:
             self.destroy_service(service)
-        for ear, _ in self._inputs:
+        for ear in (*(ear for ear, _ in self._inputs), self._told):
             ear.destroy()
         self._driving = False
 
@@ -111,6 +130,15 @@ class TeleopNode(ManagedNode):
                     take(message)
                 except HumanoidControlError as error:
                     self.health.set(WARN, str(error))
+        if self._asked is not None and (self._policy_passes_on() or time.monotonic() > self._asked[1]):
+            (answer, _), self._asked = self._asked, None
+            answer.set_result(None)
+
+    def _take_policy(self, message: msg.PolicyStatus) -> None:
+        self._policy, self._policy_came = message, time.monotonic()
+
+    def _take_order(self, message: msg.Order) -> None:
+        self._order_id = message.order_id
 
     def _take_estimate(self, message: msg.BaseEstimate) -> None:
         self._estimate = conversions.base_estimate_from_message(message)
@@ -142,15 +170,19 @@ class TeleopNode(ManagedNode):
         self._state = conversions.robot_state_from_message(message)
         now = self._state.stamp_s
         if now < self._next_s - MOST_ELAPSED_S:  # another control, whose clock begins anew: what was heard is of the old one
-            self._driving = False
+            self._driving, self._next_s = False, now
             self._forget()
         elif now < self._next_s:
             return
-        self._next_s = now + PERIOD_S - 1e-4
+        # On a grid: counted from when each was taken, targets came every 22 ms, for whose hands 20 were reckoned.
+        self._next_s = max(self._next_s + PERIOD_S, now + 0.5 * PERIOD_S)
         if not self._in_control or self._estimate is None or self._control is None or self._control.mode == "stopped":
             return
-        if not self._driving:
-            self._retargeting.begin(self._state, self._estimate)
+        begins = not self._driving
+        if begins:
+            for target in self._told.take():
+                self._told_openings = np.array(target.gripper_openings)
+            self._retargeting.begin(self._state, self._estimate, self._told_openings)
             self._driving = True
         given = self._given(now)
         if given is not None:
@@ -159,6 +191,8 @@ class TeleopNode(ManagedNode):
             except HumanoidControlError as error:  # the robot holds, as if it had not come
                 self.health.set(WARN, str(error))
         self._targets.publish(conversions.whole_body_target_to_message(self._retargeting.target(now)))
+        if begins:
+            self._tell()  # not before there is a target to pass on
         if self._retargeting.holds:
             self.health.set(WARN, f"holds: {self._retargeting.holds}", kind="holds")
         else:
@@ -180,26 +214,61 @@ class TeleopNode(ManagedNode):
 
     # --- what is asked, and told --------------------------------------------------------------------------------------
 
-    def _take_over(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = True, "the operator is in control" if not self._in_control else "the operator was in control"
-        if not self._in_control:
-            self._in_control, self._driving = True, False
+    def _reason_against_taking_over(self) -> str:
+        """Why a person cannot drive now; empty if they can."""
+        if self._state is None or self._estimate is None or self._control is None:
+            return "nothing was heard of the robot yet; start control_node"
+        if self._control.mode == "stopped":
+            return f"control stopped: {self._control.reason}; put it right and call /{topics.RESUME}"
+        if self._state.stamp_s - self._joy_s > TAKES_OVER_WITHIN_S:
+            return f"nothing comes on /{topics.JOY.name}, which has the clutches: start what publishes it"
+        if self.parameters.beside_policy and time.monotonic() - self._policy_came > topics.POLICY_STATUS.timeout_s:
+            return "nothing is heard of policy_node, which has the say; start it, or this node with beside_policy: false"
+        return ""
+
+    async def _take_over(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        was_in_control = self._in_control
+        response.message = "" if was_in_control else self._reason_against_taking_over()
+        if not response.message and not was_in_control:
+            self._say(DRIVES)
+            if self.parameters.beside_policy:
+                self._asked = Future(executor=self.executor), time.monotonic() + TAKES_OVER_WITHIN_S
+                await self._asked[0]
+                if not self._policy_passes_on():
+                    self._say(HANDED_BACK)
+                    response.message = f"policy_node does not pass on what a person wants: {self._policy.problem or 'is its parameter operator true?'}"
+        response.success = not response.message
+        if response.success:
+            response.message = "the operator was in control" if was_in_control else "the operator is in control"
+        else:
+            self.get_logger().warning(f"taking over refused: {response.message}")
         return response
 
     def _hand_back(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = True, "the operator has let go"
-        self._in_control = self._driving = False
+        self._say(HANDED_BACK)
         self.health.set(OK, "waits for /take_over")
         return response
 
-    def _tell(self) -> None:
+    def _policy_passes_on(self) -> bool:
+        return self._policy is not None and (self._policy.tier, self._policy.sub_task) == (msg.PolicyStatus.TIER_OPERATOR, TELEOPERATE)
+
+    def _say(self, word: str) -> None:
+        """Drives from now on, or lets go."""
+        self._word, self._said_s = word, self._state.stamp_s if self._state is not None else 0.0
+        self._in_control, self._driving = word == DRIVES, False
         if not self._in_control:
-            return  # somebody else has the say, and says so
-        status = msg.PolicyStatus(policy="operator", sub_task=SUBTASK, reason="a person drives", problem=self._retargeting.holds,
-                                  uncertainty=float("nan"), tier=msg.PolicyStatus.TIER_OPERATOR)  # fmt: skip
-        if self._state is not None:
-            status.header = conversions.make_header(self._state.stamp_s)
-        self._status.publish(status)
+            self._tell()
+
+    def _tell(self) -> None:
+        beside_policy = self.parameters.beside_policy
+        if not self._in_control and not beside_policy or self._in_control and not self._driving and beside_policy:
+            return  # nobody else speaks for the operator, and there is nothing to say; there is nothing yet to pass on
+        stamp_s = self._said_s if beside_policy else self._state.stamp_s if self._state is not None else 0.0
+        self._status.publish(msg.PolicyStatus(
+            header=conversions.make_header(stamp_s), policy=PERSON, order_id=self._order_id, sub_task=TELEOPERATE if self._in_control else "",
+            reason="a person drives" if self._in_control else "", problem=self._retargeting.holds if self._in_control else "",
+            outcome=self._word if beside_policy else "", uncertainty=float("nan"), tier=msg.PolicyStatus.TIER_OPERATOR))  # fmt: skip
 
 
 def main() -> int:

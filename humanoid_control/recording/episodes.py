@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from humanoid_control.errors import ConfigurationError
-from humanoid_control.recording.card import CARD, ORDER, OUTCOMES, PROBLEM, SUBTASK, TIER, VERDICT, Card
+from humanoid_control.recording.card import CARD, ORDER, OUTCOMES, PROBLEM, SUBTASK, SWITCH, TIER, VERDICT, Card
 from humanoid_control.recording.errors import RecordingError
 from humanoid_control.recording.quality import check_episode, duplicates_of
 
@@ -21,25 +22,52 @@ ACTIONS = {
     "list": "a line for each episode",
     "show": "one episode: who, what, how it ended, and what happened when",
     "check": "whether they can be trusted: gaps, late or frozen streams, jumps, idle time, wrong outcomes, duplicates",
-    "label": "put a person's outcome or note on an episode's card",
+    "label": "put a person's outcome, note or sub-tasks on an episode's card",
 }
+# More than a look: each has a module of its own, imported when it is wanted; found by name, as nothing here may import policies.
+COMMANDS = {
+    "export": ("policies.data.export", "make a LeRobotDataset of episodes, to learn from"),
+    "segment": ("policies.segmentation", "tell sub-tasks by what hands, grippers and base did, where a person drove"),
+    "report": ("humanoid_control.recording.report", "one page of all: outcomes, problems, what was done when, plots and films"),
+    "replay": ("humanoid_control.recording.replay", "send again in simulation what was sent to control, and report how far that leads"),
+}
+PAGE = "policies.label_page"  # which knows the sub-tasks' names
+
+
+class _OnDemand(argparse.ArgumentParser):
+    """The parser of one of `COMMANDS`, which asks its module for arguments when it is to parse some."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        """See `argparse.ArgumentParser`."""
+        name = self.prog.split()[-1]
+        if name in COMMANDS and not self.get_default("module"):
+            module = importlib.import_module(COMMANDS[name][0])
+            self.set_defaults(module=module)
+            module.add_arguments(self)
+        return super().parse_known_args(args, namespace)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_OnDemand)
+    for name, (_, text) in COMMANDS.items():
+        actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     for name, text in ACTIONS.items():
         action = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         action.add_argument("folder", type=Path, help="an episode" if name in ("show", "label") else "an episode, or a folder of episodes")
         if name == "label":
             action.add_argument("--outcome", choices=OUTCOMES)
             action.add_argument("--note")
+            action.add_argument("--page", action="store_true", help="put sub-tasks right on a page, which is served on this machine alone")
+            action.add_argument("--port", type=int, default=0, help="of the page (default: any that is free)")
         else:
             action.add_argument("--json", type=Path, metavar="FILE", help="write it to a file, for machines")
 
 
 def run(args: argparse.Namespace) -> int:
     """Carries out the command; `check` returns 1 if an episode should not be learnt from."""
+    if args.action in COMMANDS:
+        return args.module.run(args)
     console = Console(highlight=False, soft_wrap=True)
     return {"list": _list, "show": _show, "check": _check, "label": _label}[args.action](console, args)
 
@@ -61,14 +89,15 @@ def episodes_in(folder: Path) -> list[Path]:
 
 def _list(console: Console, args: argparse.Namespace) -> int:
     folders = episodes_in(args.folder)
-    table = Table("episode", "s", "task", "outcome", "operator", "messages", "MB")
+    table = Table("episode", "s", "by a person", "task", "outcome", "operator", "messages", "MB")
     rows = []
     for folder in folders:
         card = Card.read(folder / CARD)
         size = sum(path.stat().st_size for path in folder.iterdir())
-        rows.append({"name": folder.name, "duration_s": card.duration_s, "task": card.task, "outcome": card.outcome, "operator": card.operator,
-                     "messages": sum(card.messages.values()), "bytes": size})  # fmt: skip
-        table.add_row(folder.name, f"{card.duration_s:.1f}", card.task, card.outcome, card.operator, f"{rows[-1]['messages']}", f"{size / 1e6:.1f}")
+        by_person_s = sum(end - begin for begin, end in card.interventions)
+        rows.append({"name": folder.name, "duration_s": card.duration_s, "by_person_s": by_person_s, "task": card.task, "outcome": card.outcome,
+                     "operator": card.operator, "messages": sum(card.messages.values()), "bytes": size})  # fmt: skip
+        table.add_row(folder.name, f"{card.duration_s:.1f}", f"{by_person_s:.1f}" if by_person_s else "", card.task, card.outcome, card.operator, f"{rows[-1]['messages']}", f"{size / 1e6:.1f}")
     console.print(table)
     _write(args.json, {"episodes": rows})
     return 0
@@ -87,7 +116,7 @@ def _show(console: Console, args: argparse.Namespace) -> int:
         if spans:
             console.print(f"{kind}: " + ", ".join(f"{text} {begin:.1f} to {end:.1f}" for begin, end, text in spans))
     for event in card.events:
-        if event.kind in (VERDICT, PROBLEM):
+        if event.kind in (VERDICT, SWITCH, PROBLEM):
             console.print(f"{event.kind} at {(event.log_ns - card.begun_ns) / 1e9:.1f} s: {event.text}")
     table = Table("topic", "messages", "Hz")
     for topic, count in card.messages.items():
@@ -119,8 +148,10 @@ def _check(console: Console, args: argparse.Namespace) -> int:
 
 def _label(console: Console, args: argparse.Namespace) -> int:
     folder = _one(args.folder)
+    if args.page:
+        return importlib.import_module(PAGE).serve(folder, port=args.port)
     if args.outcome is None and args.note is None:
-        raise ConfigurationError("nothing to put on the card; give --outcome, --note or both")
+        raise ConfigurationError("nothing to put on the card; give --outcome, --note or both, or --page")
     card = Card.read(folder / CARD)
     card.outcome, card.note = args.outcome or card.outcome, card.note if args.note is None else args.note
     card.write(folder / CARD)

@@ -62,7 +62,8 @@ def _pack(running: Path) -> str:
     if not card.messages or folder.exists():  # killed between making the one and removing the other
         remove(running)
         return card.name if folder.exists() else ""
-    pack(segments, folder, begin_ns=card.begun_ns, end_ns=card.ended_ns, files={CARD: card.to_json()})
+    files = {path.name: path.read_text() for path in running.iterdir() if path.suffix != ".mcap" and path.name not in (CARD, EVENTS)}
+    pack(segments, folder, begin_ns=card.begun_ns, end_ns=card.ended_ns, files=files | {CARD: card.to_json()})
     remove(running)
     return card.name
 

@@ -26,6 +26,7 @@ SATURATED_SHARE, NEAR_LIMIT_RAD = 0.05, 1e-3  # of the time, of a joint at its l
 SHORTEST_S = 1.0
 BEHIND_STAMP = 12  # bytes of CDR: encapsulation, s and ns
 STATE, COMMAND, IMAGE = "/robot_state", "/joint_command", "/compressed"  # how topics' names end
+DRIVING = ("/whole_body_target", "/joy", "/left_hand", "/right_hand")  # what comes from when somebody drives until he no longer does
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _of_card(card: Card) -> list[Finding]:
 def _of_streams(streams: dict[str, _Stream], card: Card) -> list[Finding]:
     findings = [Finding("missing", f"there is no {topic[1:]} in it") for topic in (STATE, COMMAND) if not any(name.endswith(topic) for name in streams)]
     for topic, stream in sorted(streams.items()):
-        times = np.array([0.0, *stream.log_s, card.duration_s])
+        times = np.array(stream.log_s if topic.endswith(DRIVING) else [0.0, *stream.log_s, card.duration_s])
         periods = np.diff(times)
         if stream.late_s > LATE_S:
             findings.append(Finding("late", f"{topic} came up to {stream.late_s:.1f} s after it was sent"))
@@ -145,19 +146,28 @@ def _of_joints(joints: dict[str, list[tuple[float, np.ndarray]]], fastest: np.nd
     return findings
 
 
+def digest_of_states(folder: Path) -> str:
+    """By which an episode is known again, under whatever name: a hash of its robot states.
+
+    Raises:
+        RecordingError, McapError, OSError: it cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for _, channel, message in read_bag(folder):
+        if channel.topic.endswith(STATE):
+            digest.update(message.data)
+    return digest.hexdigest()
+
+
 def duplicates_of(folders: list[Path]) -> list[tuple[Path, Path]]:
     """Episodes that are others under another name: their robot states are the same, byte by byte."""
-    seen: dict[bytes, Path] = {}
+    seen: dict[str, Path] = {}
     found = []
     for folder in folders:
-        digest = hashlib.blake2b(digest_size=16)
         try:
-            for _, channel, message in read_bag(folder):
-                if channel.topic.endswith(STATE):
-                    digest.update(message.data)
+            key = digest_of_states(folder)
         except (RecordingError, McapError, OSError):
             continue
-        key = digest.digest()
         if key in seen:
             found.append((seen[key], folder))
         seen.setdefault(key, folder)

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from humanoid_control.recording.bag import PART, remove
 from humanoid_control.recording.card import CARD, EVENTS, INTERRUPTED, OUTCOMES, PROBLEM, UNKNOWN, Card, Event
@@ -65,6 +66,7 @@ class Recorder:
         self._segments: list[tuple[Path, int]] = []  # of the black box, and when each was begun
         self._begun_ns = self._flushed_ns = 0
         self._counts: Counter[int] = Counter()
+        self._newest_ns = [0] * len(self._topics)  # of each topic
         self._written, self._step_s = 0, 0.0  # bytes of the episode, about; how far the system's clock has left ours
         self._packers: dict[Path, subprocess.Popen] = {}
         self._to_retry: dict[Path, int] = {}
@@ -98,6 +100,8 @@ class Recorder:
         now = self.now_ns()
         waited_ns = self._wall_ns() - received_ns if received_ns else 0
         log_ns = now - waited_ns if 0 <= waited_ns < LONGEST_WAIT_S * 1e9 else now
+        # A process that has to wait between its two looks at clocks reckons too early; what came later was received later.
+        log_ns = self._newest_ns[topic] = max(log_ns, self._newest_ns[topic])
         if topic in self._latched:
             self._latched[topic] = data
         try:
@@ -203,13 +207,12 @@ class Recorder:
     def _running(self) -> Path:
         return self.folder / f"{RUNNING}{self.card.name}"
 
-    def begin(self, *, operator: str = "", task: str = "", hashes: dict[str, str] | None = None, versions: dict[str, str] | None = None) -> str:
+    def begin(self, *, files: dict[str, str] | None = None, **about: Any) -> str:
         """Begins an episode; returns its name.
 
         Args:
-            operator: who drives or watches.
-            task: what is to be done, in words.
-            hashes, versions: for its card.
+            files: texts that belong to it, by name.
+            about: what its card says from the start: operator, task, hashes and others of its attributes.
 
         Raises:
             RecordingError: one is recorded already, or the disk has no room.
@@ -222,9 +225,11 @@ class Recorder:
         now = self.now_ns()
         name = datetime.fromtimestamp(now / 1e9, timezone.utc).strftime("%Y-%m-%d_%H-%M-%S_") + secrets.token_hex(2)
         self._written = 0
-        self.card = Card(name, begun_ns=now, operator=operator, task=task, hashes=hashes or {}, versions=versions or {})
+        self.card = Card(name, begun_ns=now, **about)
         try:
             self._running.mkdir()
+            for file, text in (files or {}).items():
+                (self._running / file).write_text(text)
             self.card.write(self._running / CARD)
             self._next_segment(now)
             self._counts.clear()

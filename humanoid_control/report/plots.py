@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -13,6 +14,7 @@ from humanoid_control.report.run_record import RunRecord
 
 WIDTH, HEIGHT = 9.0, 2.4  # inches
 COLOURS = ("#2b6cb0", "#dd6b20")
+LINE_COLOURS = (*COLOURS, "#2f855a", "#9f7aea", "#d53f8c")
 STATION_COLOUR, KEEP_OUT_COLOUR, SLOW_COLOUR = "#cbd5e0", "#e53e3e", "#d69e2e"
 matplotlib.rcParams.update({"svg.fonttype": "none", "font.size": 9, "axes.grid": True, "grid.alpha": 0.25,
                             "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "report"})  # fmt: skip
@@ -76,6 +78,26 @@ def speeds(record: RunRecord) -> str:
 def payloads(record: RunRecord) -> str:
     """Estimated mass in the hands."""
     return _lines(record.control[:, 0], record.control[:, 3:5], ("left", "right"), "payload, kg")
+
+
+def time_plot(lines: dict[str, tuple[np.ndarray, np.ndarray]], *, label: str, marks: Sequence[float] = (), until_s: float) -> str:
+    """Some lines over time, as SVG.
+
+    Args:
+        lines: times in s and values, by name.
+        label: of the values' axis.
+        marks: s at which something else began.
+        until_s: where time ends.
+    """
+    figure = Figure(figsize=(6.0, 2.1))
+    axes = figure.subplots()
+    for mark in marks:
+        axes.axvline(mark, color="#a0aec0", linewidth=0.5)
+    for number, (name, (times, values)) in enumerate(lines.items()):
+        axes.plot(times, values, color=LINE_COLOURS[number % len(LINE_COLOURS)], linewidth=0.9, label=name)
+    axes.set(xlim=(0.0, until_s), ylabel=label, xlabel="s")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(lines), fontsize=8, frameon=False, handlelength=1.2)
+    return _as_svg(figure)
 
 
 def _lines(times: np.ndarray, values: np.ndarray, names: tuple[str, ...], label: str) -> str:

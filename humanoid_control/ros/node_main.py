@@ -10,7 +10,8 @@ from typing import Any
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
 from humanoid_control.ros.environment import check_domain, prepare_environment
 
-ENDING_S = 0.5  # from an error that a signal caused to when ROS has ended
+ENDING_S = 0.5  # from a signal, or an error that it caused, to when ROS has ended
+SETTLED_S = 0.05  # from then to when the signal's thread has done its last
 
 
 def run_node(make_node: Callable[[], Any], *, make_executor: Callable[[], Any] | None = None) -> int:
@@ -36,6 +37,7 @@ def run_node(make_node: Callable[[], Any], *, make_executor: Callable[[], Any] |
         _spin(executor)
         return 0
     except (KeyboardInterrupt, ExternalShutdownException):
+        _let_ros_end()
         return 0
     except HumanoidControlError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -54,14 +56,24 @@ def _spin(executor: Any) -> None:
 
     try:
         executor.spin()
-    except RuntimeError:
+    except (RuntimeError, SystemError, TypeError):
         # A signal ends ROS in a thread of its own; the executor may be just about to wait, and finds nothing to wait on, or
-        # may be taking a message, which fails a moment before ROS has ended.
+        # may be taking a message, which fails a moment before ROS has ended, or converting one, which is cut off in its middle.
         patience_s = time.monotonic() + ENDING_S
         while rclpy.ok():
             if time.monotonic() > patience_s:
                 raise
             time.sleep(0.01)
+
+
+def _let_ros_end() -> None:
+    """Waits for the thread in which a signal ends ROS: it still touches what is destroyed next, and the process would crash."""
+    import rclpy
+
+    patience_s = time.monotonic() + ENDING_S
+    while rclpy.ok() and time.monotonic() < patience_s:
+        time.sleep(0.01)
+    time.sleep(SETTLED_S)
 
 
 def _start_ros() -> None:

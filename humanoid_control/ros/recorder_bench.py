@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 
 from humanoid_control.bench.report import Report, progress
-from humanoid_control.demo import find_free_domain
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.recording.bag import bag_file, read_bag
 from humanoid_control.recording.pack_episode import RUNNING
 from humanoid_control.recording.recorder import recover
 from humanoid_control.recording.segments import SegmentWriter, read_messages, read_topics
 from humanoid_control.ros import topics
+from humanoid_control.ros.domain import use_domain
 from humanoid_control.ros.environment import environment_for_children, prepare_environment
 
 SECONDS, QUICK_SECONDS = 600.0, 5.0
@@ -51,8 +51,7 @@ def run(report: Report, *, quick: bool, n: int = KILLS, seed: int = 0) -> None:
         ConfigurationError: a node does not start.
     """
     prepare_environment()
-    os.environ["ROS_DOMAIN_ID"] = str(find_free_domain())
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    use_domain()
     import rclpy
 
     rclpy.init()

@@ -101,7 +101,7 @@ DIAGNOSTICS = Topic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", "stat
                     "the health of every node, with reasons")
 CURRENT_ORDER = Topic("current_order", "humanoid_interfaces/msg/Order", "state", 10.0, 2.0, True,
                       "the order the mission wants carried out, again and again; without tote: none")
-SIMULATION_STATE = Topic("simulation/state", "humanoid_interfaces/msg/SimulationState", "state", 50.0, 0.5, False,
+SIMULATION_STATE = Topic("simulation/state", "humanoid_interfaces/msg/SimulationState", "state", 50.0, 0.5, True,
                          "the true state of everything; privileged, simulation only")
 SIMULATION_VERDICT = Topic("simulation/verdict", "humanoid_interfaces/msg/Verdict", "state", None, None, True,
                            "how the judge saw an order end; privileged, simulation only")
@@ -115,6 +115,10 @@ OPERATOR_HANDS = tuple(
     Topic(f"operator/{side}_hand", "geometry_msgs/msg/PoseStamped", "latest", 50.0, 0.1, True,
           "the operator's hand by any tracker: x ahead of the operator, y to the left, z up")
     for side in ("left", "right"))
+OPERATOR_TARGET = Topic("operator/target", "humanoid_interfaces/msg/WholeBodyTarget", "latest", 50.0, 0.1, True,
+                        "what a person wants of the whole body, for the policy's node to pass on while they drive")
+OPERATOR_STATUS = Topic("operator/status", "humanoid_interfaces/msg/PolicyStatus", "state", 10.0, 1.0, True,
+                        "whether a person drives (outcome: running, handed_back, or neither yet; stamp: since when), and what hinders them")
 
 DRAWN = {camera: Topic(f"detections/{camera}", "sensor_msgs/msg/Image", "sensor", None, None, False,
                        "the newest image with what is known drawn in, for people; made for who subscribes only")
@@ -123,7 +127,7 @@ DRAWN = {camera: Topic(f"detections/{camera}", "sensor_msgs/msg/Image", "sensor"
 TOPICS: tuple[Topic, ...] = (
     ROBOT_STATE, BASE_ESTIMATE, JOINT_COMMAND, WHOLE_BODY_TARGET, CONTROL_STATUS, POLICY_STATUS, JOINT_STATES, IMU,
     ODOM, TF, TF_STATIC, ROBOT_DESCRIPTION, CLOCK, DIAGNOSTICS, CURRENT_ORDER, SIMULATION_STATE, SIMULATION_VERDICT,
-    RECORDER_STATUS, DETECTIONS, JOY, *OPERATOR_HANDS,
+    RECORDER_STATUS, DETECTIONS, JOY, *OPERATOR_HANDS, OPERATOR_TARGET, OPERATOR_STATUS,
     *(topic for camera in CAMERAS for topic in _camera_topics(camera)), *DRAWN.values(),
 )
 # fmt: on

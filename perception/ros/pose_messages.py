@@ -8,14 +8,12 @@ import numpy as np
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesis, ObjectHypothesisWithPose
 
-from humanoid_control.errors import ConfigurationError
 from humanoid_control.ros import conversions
-from humanoid_control.transforms import from_pose, to_pose
-from perception.poses import ObjectPose, PoseSet
+from humanoid_control.transforms import to_pose
+from perception.poses import PoseSet
+from perception.ros.poses_from_messages import FRAME, PERSON, SURFACE, TOTE, poses_from_message  # noqa: F401 - both directions are had from here
 
-FRAME = "base_link"
 NEVER_S = 0.0  # the stamp in a message of what was not seen yet, and is told where it should be
-TOTE, SURFACE, PERSON = "tote", "surface", "person"
 
 
 def poses_to_message(poses: PoseSet) -> Detection3DArray:
@@ -41,26 +39,3 @@ def _detection(header: Header, kind: str, name: str, pose: np.ndarray, covarianc
     detection = Detection3D(header=header, id=name, results=[result])
     detection.bbox.center = result.pose.pose
     return detection
-
-
-def poses_from_message(message: Detection3DArray) -> PoseSet:
-    """What was seen, of a message.
-
-    Raises:
-        ConfigurationError: it is not in base_link.
-    """
-    if message.header.frame_id != FRAME:
-        raise ConfigurationError(f"detections are in frame '{message.header.frame_id}'; they must be in '{FRAME}'")
-    found: dict[str, dict] = {TOTE: {}, SURFACE: {}, PERSON: {}}
-    for detection in message.detections:
-        result = detection.results[0] if detection.results else None
-        if result is None or result.hypothesis.class_id not in found:
-            continue
-        pose = conversions.pose_from_message(result.pose.pose)
-        if not np.isfinite(pose).all():
-            continue
-        kind = result.hypothesis.class_id
-        stamp_s = conversions.time_from_message(detection.header.stamp) if result.hypothesis.score > 0 else -math.inf
-        found[kind][detection.id] = pose[:2] if kind == PERSON else ObjectPose(
-            detection.id, from_pose(pose), np.reshape(result.pose.covariance, (6, 6)), stamp_s)  # fmt: skip
-    return PoseSet(conversions.time_from_message(message.header.stamp), found[TOTE], found[SURFACE], found[PERSON])

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from humanoid_control.demo import find_free_domain
 from humanoid_control.installation import share_folder
+from humanoid_control.ros.domain import find_free_domain
 from humanoid_control.ros.environment import environment_for_children, prepare_environment
 from humanoid_control.ros.launching.actions import load_launch_file
 from humanoid_control.ros.launching.context import LaunchContext
@@ -36,14 +36,17 @@ def nodes_of(*arguments):
 ROBOT = {"control_node", "description_node"}
 SIM = ROBOT | {"perception_node"}
 FACTORY = SIM | {"policy_node", "mission_node"}
+TELEOP = SIM | {"teleop_node", "camera_node", "operator_page_node"}
 
 
 @pytest.mark.parametrize(("arguments", "nodes"), [
     (("robot",), ROBOT), (("sim",), SIM), (("factory",), FACTORY),
     (("sim", "cameras:=true"), SIM | {"camera_node"}), (("factory", "video:=film.mp4"), FACTORY | {"camera_node"}),
     (("factory", "viewer:=true", "factory:=racks", "seed:=3"), FACTORY | {"viewer_node"}),
-    (("factory", "record:=episodes"), FACTORY | {"recorder_node"}), (("teleop",), SIM | {"teleop_node"}),
-    (("teleop", "record:=episodes"), SIM | {"teleop_node", "recorder_node"})])  # fmt: skip
+    (("factory", "record:=episodes"), FACTORY | {"recorder_node"}), (("factory", "page:=true"), FACTORY | {"operator_page_node"}),
+    (("factory", "teleop:=true"), FACTORY | {"teleop_node"}), (("factory", "teleop:=true", "page:=true"), FACTORY | {"teleop_node", "operator_page_node"}),
+    (("teleop",), TELEOP), (("teleop", "record:=episodes"), TELEOP | {"recorder_node"}),
+    (("teleop", "page:=false", "cameras:=false"), SIM | {"teleop_node"}), (("operator_page",), {"operator_page_node"})])  # fmt: skip
 def test_launch_files_start_these_nodes(arguments, nodes):
     assert set(nodes_of(*arguments)) == nodes
 

@@ -10,8 +10,8 @@ from collections import defaultdict
 import pytest
 import rclpy
 
-from humanoid_control.demo import find_free_domain
 from humanoid_control.ros import topics
+from humanoid_control.ros.domain import use_domain
 from humanoid_control.ros.environment import environment_for_children, prepare_environment
 from humanoid_control.ros.qos import create_subscription
 
@@ -22,6 +22,7 @@ MODULES = {
     "camera_node": "humanoid_control.nodes.camera_node",
     "viewer_node": "humanoid_control.nodes.viewer_node",
     "teleop_node": "humanoid_control.nodes.teleop_node",
+    "operator_page_node": "humanoid_control.nodes.operator_page_node",
     "recorder_node": "humanoid_control.nodes.recorder_node",
     "mission_node": "humanoid_control.nodes.mission_node",
     "perception_node": "perception.perception_node",
@@ -33,13 +34,11 @@ class Graph:
     """Nodes of one domain, and a node in this process that listens to them."""
 
     def __init__(self, folder):
-        self.domain = find_free_domain()
         self.folder = folder
         self.processes = {}
-        os.environ["ROS_DOMAIN_ID"] = str(self.domain)
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        use_domain()
         prepare_environment()
-        rclpy.init(domain_id=self.domain)
+        rclpy.init()
         self.node = rclpy.create_node("test")
         self.newest = {}
         self.heard = defaultdict(list)
@@ -94,22 +93,26 @@ class Graph:
         return future.result()
 
     def close(self):
-        """Ends all nodes; each has to end well unless it was killed or had ended before."""
-        running = {name: process for name, process in self.processes.items() if process.poll() is None}
-        for process in running.values():
+        """Ends all nodes; each has to end well unless it was killed or had ended before.
+
+        One after another, so that each is told from the others.
+        """
+        failures = []
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                continue
             process.send_signal(signal.SIGCONT)  # a test that failed may have left it stopped
             process.send_signal(signal.SIGINT)
-        codes = {}
-        for name, process in running.items():
             try:
-                codes[name] = process.wait(20)
+                code = process.wait(20)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGABRT)  # its log then has what each thread was doing
-                process.wait()
-                codes[name] = f"hung: {self.log(name)[-4000:]}"
+                code = process.wait()
+            if code != 0:
+                failures.append(f"{name} ended with {code}: {self.log(name)[-4000:]}")
         self.node.destroy_node()
         rclpy.try_shutdown()
-        assert all(code == 0 for code in codes.values()), codes
+        assert not failures, "\n".join(failures)
 
 
 @pytest.fixture(scope="module")

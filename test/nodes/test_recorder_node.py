@@ -8,8 +8,11 @@ from humanoid_interfaces.srv import EndEpisode, StartEpisode
 from rclpy.serialization import deserialize_message
 from rosbags.highlevel import AnyReader
 
+from humanoid_control.hashes import file_hash
+from humanoid_control.nodes.factory_file import find_factory_file
 from humanoid_control.recording.bag import bag_file, read_bag
-from humanoid_control.recording.card import CARD, SUCCESS, Card
+from humanoid_control.recording.card import CARD, FACTORY, SUCCESS, Card
+from humanoid_control.robot_model import default_urdf_path
 from humanoid_control.ros import topics
 from humanoid_control.ros.definitions import definition_of, type_hash_of
 from humanoid_control.ros.qos import create_publisher
@@ -21,7 +24,7 @@ def recorded(graph, tmp_path_factory):
     graph.listen(topics.RECORDER_STATUS, topics.ROBOT_STATE)
     graph.start("control_node")
     graph.start("description_node")
-    graph.start("recorder_node", folder=folder, reserve_gb=0.0)
+    graph.start("recorder_node", folder=folder, reserve_gb=0.0, factory="line_side")
     graph.wait_until(lambda: topics.RECORDER_STATUS.name in graph.newest and topics.ROBOT_STATE.name in graph.newest)
     return graph, folder
 
@@ -52,6 +55,8 @@ def test_an_episode_holds_what_was_sent_and_others_read_it(recorded):
     bag = packed(graph, folder, started.name)
     card = Card.read(bag / CARD)
     assert (card.operator, card.task, card.outcome) == ("Ada", "stand", SUCCESS)
+    assert card.factory == "line_side" and card.seed == 0 and (bag / FACTORY).read_text() == find_factory_file("line_side").read_text()
+    assert card.hashes["factory"] == file_hash(find_factory_file("line_side")) and card.hashes["model"] == file_hash(default_urdf_path())
     by_topic = {}
     for _, channel, message in read_bag(bag):
         by_topic.setdefault(channel.topic, []).append(message)
@@ -59,7 +64,7 @@ def test_an_episode_holds_what_was_sent_and_others_read_it(recorded):
     missing = [index for index, message in enumerate(heard) if message not in states]
     assert max(missing, default=0) < 60, f"of {len(heard)}: {missing}"  # the first may have waited here from before
     assert len(states) >= len(heard) - 60 > 100
-    assert {"/robot_description", "/tf_static", "/joint_command", "/control_status"} <= set(by_topic)
+    assert {"/robot_description", "/tf_static", "/joint_command", "/control_status", "/simulation/state"} <= set(by_topic)
     assert all(message.publish_time <= message.log_time + 10**7 for message in by_topic["/robot_state"])
     with AnyReader([bag]) as reader:  # by another's hand: metadata.yaml, schemas and indices
         assert reader.message_count == sum(map(len, by_topic.values()))
@@ -88,15 +93,23 @@ def test_an_order_is_an_episode_with_its_sub_tasks_and_the_judges_outcome(graph,
     tell(Order(), PolicyStatus(), 0.5)
     order = Order(order_id="7", tote="t1", to="outfeed")
     tell(order, PolicyStatus(order_id="7", sub_task="approach", outcome="running", tier=PolicyStatus.TIER_LEARNED), 1.0)
-    tell(order, PolicyStatus(order_id="7", sub_task="reach", outcome="running", tier=PolicyStatus.TIER_OPERATOR), 1.0)
+    person = {"order_id": "7", "outcome": "running", "tier": PolicyStatus.TIER_OPERATOR}
+    tell(order, PolicyStatus(**person, sub_task="wait_for_person", problem="please take over: it slipped"), 0.5)
+    tell(order, PolicyStatus(**person, sub_task="teleoperate", reason="a person drives"), 1.0)
+    tell(order, PolicyStatus(order_id="7", sub_task="reach", outcome="running", tier=PolicyStatus.TIER_LEARNED, reason="handed back"), 1.0)
     senders[topics.SIMULATION_VERDICT].publish(Verdict(order_id="7", done=True))
     tell(Order(), PolicyStatus(), 1.0)
     graph.wait_until(lambda: list(folder.glob("[!.]*/" + CARD)), 30.0, "no episode")
     (bag,) = [path.parent for path in folder.glob("[!.]*/" + CARD)]
     card = Card.read(bag / CARD)
     assert (card.operator, card.task, card.outcome) == ("Ada", "bring t1 to outfeed", SUCCESS)
-    assert [text for _, _, text in card.spans("subtask")][:2] == ["approach", "reach"]
-    assert [text for _, _, text in card.spans("tier")][:2] == ["learned", "operator"]
+    assert [text for _, _, text in card.spans("subtask")][:4] == ["approach", "wait_for_person", "teleoperate", "reach"]
+    tiers, switches = [text for _, _, text in card.spans("tier")], [event.text for event in card.events if event.kind == "switch"]
+    assert tiers[tiers.index("learned") :][:4] == ["learned", "nobody", "operator", "learned"]  # before it: who drove when the order came
+    assert switches[switches.index("nobody after learned: please take over: it slipped") :][:3] == [
+        "nobody after learned: please take over: it slipped", "operator after nobody: a person drives", "learned after operator: handed back"]  # fmt: skip
+    ((begin_s, end_s),) = card.interventions  # where a person was waited for, nobody intervened
+    assert 0.0 < begin_s < end_s < card.duration_s
     assert bag_file(bag).stat().st_size > 1000
 
 
@@ -105,3 +118,12 @@ def test_definitions_are_whole_and_hashed_as_everyones():
     assert {line for line in text.splitlines() if line.startswith("MSG: ")} == {
         f"MSG: {name}" for name in ("std_msgs/Header", "builtin_interfaces/Time", "geometry_msgs/Quaternion", "geometry_msgs/Vector3")}
     assert type_hash_of("tf2_msgs/msg/TFMessage") == "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087"
+
+
+def test_its_health_is_told_again_and_again(graph, tmp_path):
+    graph.listen(topics.DIAGNOSTICS)
+    graph.start("recorder_node", folder=tmp_path, reserve_gb=0.0)
+    told = lambda: [message for message in graph.heard[topics.DIAGNOSTICS.name] if message.status[0].name == "recorder_node"]  # noqa: E731
+    graph.wait_until(told)
+    count = len(told())
+    graph.wait_until(lambda: len(told()) > count + 3, 30.0)

@@ -58,6 +58,7 @@ def test_nobody_drives_before_taking_over(graph, operator):
 
 
 def test_the_robots_hands_go_with_the_operators_while_held_and_it_stands(graph, operator):
+    operator.do(0.3)
     assert ask(graph, topics.TAKE_OVER).success
     operator.do(1.5)
     before, joints = hands_of(graph), np.array(graph.newest[topics.ROBOT_STATE.name].joint_positions)

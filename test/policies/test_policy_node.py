@@ -3,8 +3,7 @@
 import numpy as np
 
 from humanoid_control.transforms import inverse, planar
-from perception.poses import ObjectPose, PoseSet
-from policies.policy_node import carried_along
+from perception.poses import ObjectPose, PoseSet, carried_along
 
 
 def test_poses_stay_where_they_are_in_odom_while_the_base_moves():

@@ -121,7 +121,7 @@ def test_a_persons_word_goes_on_the_card(taker, capsys):
     card = Card.read(episode / CARD)
     assert (card.outcome, card.note, card.operator) == (FAILURE, "it tilted", "Ada")
     assert main(["episodes", "label", str(episode)]) == 1
-    assert "give --outcome, --note or both" in capsys.readouterr().err
+    assert "give --outcome, --note or both, or --page" in capsys.readouterr().err
 
 
 def test_a_folder_without_episodes_says_how_to_get_some(tmp_path, capsys):

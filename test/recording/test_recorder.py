@@ -224,6 +224,18 @@ def test_after_a_clock_is_set_back_segments_and_flushes_go_on(tmp_path, clock, w
     recorder.close()
 
 
+def test_messages_stay_in_order_when_the_process_has_to_wait_between_its_looks_at_clocks(tmp_path, clock, wall, wait_for):
+    recorder = Recorder(tmp_path, TOPICS, reserve_bytes=0, wall_ns=wall, monotonic_ns=clock)
+    name = recorder.begin()
+    for value in range(20):
+        wall.ns = clock.ns + (200_000_000 if value % 5 == 4 else 0)  # looked at 0.2 s after the other
+        recorder.add(NUMBER, number(value), received_ns=clock.ns)
+        clock.sleep(0.01)
+    recorder.end()
+    assert values(wait_for(tmp_path, name)) == list(range(20))
+    recorder.close()
+
+
 def test_leftovers_without_a_card_or_with_nothing_in_them_stop_nobody(tmp_path, clock):
     for name, whole in (("one", True), ("two", False)):
         folder = tmp_path / f".running-{name}"
