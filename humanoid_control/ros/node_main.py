@@ -36,7 +36,7 @@ def run_node(make_node: Callable[[], Any], *, make_executor: Callable[[], Any] |
         executor.add_node(node)
         _spin(executor)
         return 0
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except (KeyboardInterrupt, ExternalShutdownException):  # while the node was being made
         _let_ros_end()
         return 0
     except HumanoidControlError as error:
@@ -51,11 +51,14 @@ def run_node(make_node: Callable[[], Any], *, make_executor: Callable[[], Any] |
 
 
 def _spin(executor: Any) -> None:
-    """Spins until the process is told to stop."""
+    """Spins until the process is told to stop, and ROS has ended."""
     import rclpy
+    from rclpy.executors import ExternalShutdownException
 
     try:
         executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
     except (RuntimeError, SystemError, TypeError):
         # A signal ends ROS in a thread of its own; the executor may be just about to wait, and finds nothing to wait on, or
         # may be taking a message, which fails a moment before ROS has ended, or converting one, which is cut off in its middle.
@@ -64,6 +67,7 @@ def _spin(executor: Any) -> None:
             if time.monotonic() > patience_s:
                 raise
             time.sleep(0.01)
+    _let_ros_end()
 
 
 def _let_ros_end() -> None:

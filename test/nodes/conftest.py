@@ -1,6 +1,5 @@
 """Real nodes in processes of their own, over real DDS, in a domain of their own."""
 
-import os
 import signal
 import subprocess
 import sys
