@@ -46,6 +46,17 @@ class Hello:
 
 
 @dataclass(frozen=True)
+class Lane:
+    """The first message of a further connection, which carries inputs alone.
+
+    Attributes:
+        key: that its page was told.
+    """
+
+    key: str
+
+
+@dataclass(frozen=True)
 class Input:
     """What the operator does now.
 
@@ -117,7 +128,7 @@ class Ping:
     sent_s: float
 
 
-Message = Hello | Input | Ask | Control | Watch | Seen | Ping
+Message = Hello | Lane | Input | Ask | Control | Watch | Seen | Ping
 
 
 def read_message(data: str, cameras: tuple[str, ...]) -> Message:
@@ -150,6 +161,11 @@ def read_message(data: str, cameras: tuple[str, ...]) -> Message:
 def _hello(fields: dict, _cameras: tuple[str, ...]) -> Hello:
     _only(fields, "token", "name")
     return Hello(_text(fields["token"], "token", 200), _line(fields["name"], "name", MOST_NAME))
+
+
+def _lane(fields: dict, _cameras: tuple[str, ...]) -> Lane:
+    _only(fields, "key")
+    return Lane(_text(fields["key"], "key", 200))
 
 
 def _input(fields: dict, _cameras: tuple[str, ...]) -> Input:
@@ -206,7 +222,7 @@ def _ping(fields: dict, _cameras: tuple[str, ...]) -> Ping:
     return Ping(_number(fields["t"], "t", 0.0, 1e12))
 
 
-_READERS = {"hello": _hello, "input": _input, "ask": _ask, "control": _control, "watch": _watch, "seen": _seen, "ping": _ping}
+_READERS = {"hello": _hello, "lane": _lane, "input": _input, "ask": _ask, "control": _control, "watch": _watch, "seen": _seen, "ping": _ping}
 
 
 def _only(fields: dict, *known: str) -> None:

@@ -9,19 +9,21 @@ import asyncio
 import json
 import logging
 import re
+import secrets
 import ssl
 import struct
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import files
 
+import numpy as np
 from aiohttp import WSMsgType, web
 
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
-from humanoid_control.operator_page.access import Token, is_own_host, is_own_origin
+from humanoid_control.operator_page.access import Token, is_own_host, is_own_origin, is_secret
 from humanoid_control.operator_page.control_seat import ControlSeat
 from humanoid_control.operator_page.exchange import Asked, Exchange
 from humanoid_control.operator_page.page_device import PageDevice
@@ -34,6 +36,8 @@ from humanoid_control.operator_page.protocol import (
     Control,
     Hello,
     Input,
+    Lane,
+    Message,
     Ping,
     ProtocolError,
     Seen,
@@ -44,12 +48,14 @@ from humanoid_control.operator_page.rates import Allowance
 
 MOST_PAGES = 32  # open at once
 MOST_STRANGERS, MOST_OF_ONE = 64, 8  # that have not said their token yet; of one address
+LANES = 3  # further connections of a page: in one, all that is behind a lost packet waits until that was sent again
 HELLO_S = 5.0  # to say it
 HEARTBEAT_S = 10.0  # a connection that answers nothing for one and a half of it is dead; it drives nothing long before
 SEND_S = 5.0  # that a message may take before the page counts as gone
 POSE_PERIOD_S, STATUS_PERIOD_S = 0.05, 0.2
 IN_FLIGHT = 2  # images of a camera, and poses, that a page has not shown yet: a browser that is behind lets them queue unseen
 FORGOTTEN_S = 5.0  # after which one counts as shown
+MOST_SHOWN = 300  # images over which it is told how old they were when pages had shown them
 MOST_WAITING = 200_000  # bytes that the system may hold for a page before it gets nothing newer
 MESSAGES = (400.0, 200.0)  # a second, saved up: a page that says more is closed
 INPUTS, REQUESTS = (120.0, 60.0), (5.0, 10.0)  # what is more than that is left out
@@ -67,11 +73,14 @@ class _Page:
     name: str
     socket: web.WebSocketResponse
     request: web.Request
+    lane_key: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    lanes: set[web.WebSocketResponse] = field(default_factory=set)
+    newest_s: float = -1.0  # of its inputs, on its clock
     news: asyncio.Event = field(default_factory=asyncio.Event)
     answers: list[dict] = field(default_factory=list)
     cameras: tuple[str, ...] = ()
     sent: dict[str, int] = field(default_factory=dict)
-    in_flight: dict[str, dict[int, float]] = field(default_factory=dict)
+    in_flight: dict[str, dict[int, tuple[float, float]]] = field(default_factory=dict)  # by stream and number: s when sent, and when it was so
     messages: Allowance = field(default_factory=lambda: Allowance(*MESSAGES))
     inputs: Allowance = field(default_factory=lambda: Allowance(*INPUTS))
     requests: Allowance = field(default_factory=lambda: Allowance(*REQUESTS))
@@ -80,7 +89,7 @@ class _Page:
     def may_take(self, stream: str, now: float) -> bool:
         """Whether it has shown enough of a stream to be sent more."""
         flying = self.in_flight.setdefault(stream, {})
-        for number in [number for number, sent_s in flying.items() if now - sent_s > FORGOTTEN_S]:
+        for number in [number for number, (sent_s, _) in flying.items() if now - sent_s > FORGOTTEN_S]:
             del flying[number]
         return len(flying) < IN_FLIGHT
 
@@ -118,6 +127,7 @@ class PageServer:
         self._pages: dict[int, _Page] = {}
         self._strangers: Counter[str | None] = Counter()
         self._number = 0
+        self._shown_s: deque[float] = deque(maxlen=MOST_SHOWN)
         self.counts: Counter[str] = Counter()
         self._files = _read_files()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -150,7 +160,7 @@ class PageServer:
     async def _serve(self) -> None:
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application(middlewares=[self._guard], client_max_size=MOST_BYTES)
-        app.add_routes([web.get("/socket", self._socket), web.get("/{name:[a-z_]*(?:\\.[a-z]+)?}", self._file)])
+        app.add_routes([web.get("/socket", self._socket), web.get("/lane", self._lane), web.get("/{name:[a-z_]*(?:\\.[a-z]+)?}", self._file)])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
@@ -200,8 +210,9 @@ class PageServer:
         if wanted != exchange.wanted_cameras:
             exchange.wanted_cameras = wanted
             exchange.on_news()
+        shown = {f"images shown after, p{share} ms": round(1e3 * float(np.percentile(self._shown_s, share))) for share in (50, 95) if self._shown_s}
         exchange.figures = {"pages": len(self._pages), "operator": seat.name if seat.holder is not None else "nobody",
-                            "inputs that came late": seat.late, "inputs held from the start": seat.too_early, **self.counts}  # fmt: skip
+                            "inputs that came late": seat.late, "inputs held from the start": seat.too_early, **shown, **self.counts}  # fmt: skip
 
     # --- what is served -----------------------------------------------------------------------------------------------
 
@@ -226,23 +237,13 @@ class PageServer:
         })  # fmt: skip
 
     async def _socket(self, request: web.Request) -> web.WebSocketResponse:
-        if not is_own_origin(request.headers.get("Origin"), "https" if self._tls else "http", request.headers["Host"]):
-            self.counts["pages of elsewhere"] += 1
-            raise web.HTTPForbidden(text="only the robot's own page may open this")
-        strangers, remote = self._strangers, request.remote
-        if len(self._pages) >= MOST_PAGES or strangers.total() >= MOST_STRANGERS or strangers[remote] >= MOST_OF_ONE:
-            self.counts["too many pages"] += 1
-            raise web.HTTPServiceUnavailable(text=f"{len(self._pages)} pages are open; close one")
-        socket = web.WebSocketResponse(max_msg_size=MOST_BYTES, heartbeat=HEARTBEAT_S, compress=False, timeout=1.0)
-        await socket.prepare(request)
-        strangers[remote] += 1
-        try:
-            hello = await self._receive_hello(socket)
-        finally:
-            strangers[remote] -= 1
-            if not strangers[remote]:
-                del strangers[remote]
+        if len(self._pages) >= MOST_PAGES:
+            raise self._too_many()
+        socket, hello = await self._open(request)
         if hello is None:
+            return socket
+        if not isinstance(hello, Hello) or not self._token.is_right(hello.token):
+            await self._turn_away(socket, b"the token is wrong: open the address that the robot's log shows")
             return socket
         self._number += 1
         page = _Page(self._number, hello.name, socket, request)
@@ -250,32 +251,70 @@ class PageServer:
         _log.info("%s looks at the robot's page from %s", page.name or "somebody", request.remote)
         sender = asyncio.create_task(self._send(page))
         try:
-            await self._listen(page)
+            await self._listen(page, socket)
         finally:
             self._seat.stand_up(page.who)
             del self._pages[page.who]
             sender.cancel()
             self._tell()
+            await asyncio.gather(*(lane.close(code=1001, message=b"its page is closed") for lane in page.lanes))
         return socket
 
-    async def _receive_hello(self, socket: web.WebSocketResponse) -> Hello | None:
-        """The first message, if its token is right; else the socket is closed."""
+    async def _lane(self, request: web.Request) -> web.WebSocketResponse:
+        """A further connection of a page, for its inputs."""
+        socket, lane = await self._open(request)
+        if lane is None:
+            return socket
+        page = next((page for page in self._pages.values() if isinstance(lane, Lane) and is_secret(lane.key, page.lane_key)), None)
+        if page is None:
+            await self._turn_away(socket, b"no page has such a key")
+        elif len(page.lanes) >= LANES:
+            await self._refuse(socket, ProtocolError(f"{LANES} lanes are open"))
+        else:
+            page.lanes.add(socket)
+            try:
+                await self._listen(page, socket)
+            finally:
+                page.lanes.discard(socket)
+        return socket
+
+    async def _open(self, request: web.Request) -> tuple[web.WebSocketResponse, Message | None]:
+        """A connection and its first message; without one it is closed."""
+        if not is_own_origin(request.headers.get("Origin"), "https" if self._tls else "http", request.headers["Host"]):
+            self.counts["pages of elsewhere"] += 1
+            raise web.HTTPForbidden(text="only the robot's own page may open this")
+        strangers, remote = self._strangers, request.remote
+        if strangers.total() >= MOST_STRANGERS or strangers[remote] >= MOST_OF_ONE:
+            raise self._too_many()
+        socket = web.WebSocketResponse(max_msg_size=MOST_BYTES, heartbeat=HEARTBEAT_S, compress=False, timeout=1.0)
+        await socket.prepare(request)
+        strangers[remote] += 1
+        try:
+            return socket, await self._receive_first(socket)
+        finally:
+            strangers[remote] -= 1
+            if not strangers[remote]:
+                del strangers[remote]
+
+    def _too_many(self) -> web.HTTPServiceUnavailable:
+        self.counts["too many pages"] += 1
+        return web.HTTPServiceUnavailable(text=f"{len(self._pages)} pages are open; close one")
+
+    async def _receive_first(self, socket: web.WebSocketResponse) -> Message | None:
         try:
             message = await asyncio.wait_for(socket.receive(), HELLO_S)
             if message.type != WSMsgType.TEXT:
                 raise ProtocolError("no text")
-            hello = read_message(message.data, self._cameras)
+            return read_message(message.data, self._cameras)
         except asyncio.TimeoutError:
             await socket.close(code=1008, message=b"no token came")
-            return None
         except ProtocolError as error:
             await self._refuse(socket, error)
-            return None
-        if not isinstance(hello, Hello) or not self._token.is_right(hello.token):
-            self.counts["wrong tokens"] += 1
-            await socket.close(code=4001, message=b"the token is wrong: open the address that the robot's log shows")
-            return None
-        return hello
+        return None
+
+    async def _turn_away(self, socket: web.WebSocketResponse, why: bytes) -> None:
+        self.counts["wrong tokens"] += 1
+        await socket.close(code=4001, message=why)
 
     async def _refuse(self, socket: web.WebSocketResponse, error: Exception) -> None:
         self.counts["malformed messages"] += 1
@@ -283,26 +322,31 @@ class PageServer:
 
     # --- what pages say -----------------------------------------------------------------------------------------------
 
-    async def _listen(self, page: _Page) -> None:
-        async for message in page.socket:
+    async def _listen(self, page: _Page, socket: web.WebSocketResponse) -> None:
+        async for message in socket:
             now = self._clock()
             if not page.messages.take(now):
                 self.counts["pages that said too much"] += 1
-                await page.socket.close(code=1008, message=b"too many messages")
+                await socket.close(code=1008, message=b"too many messages")
                 return
             try:
                 if message.type != WSMsgType.TEXT:
                     raise ProtocolError("no text" if message.type == WSMsgType.BINARY else f"more than {MOST_BYTES} bytes, or no text")
-                self._take(page, read_message(message.data, self._cameras), now)
+                said = read_message(message.data, self._cameras)
+                if socket is not page.socket and not isinstance(said, Input):
+                    raise ProtocolError("a lane carries inputs alone")
+                self._take(page, said, now)
             except HumanoidControlError as error:
-                await self._refuse(page.socket, error)
+                await self._refuse(socket, error)
                 return
 
     def _take(self, page: _Page, message, now: float) -> None:
         if isinstance(message, Input):
             self._take_input(page, message, now)
         elif isinstance(message, Seen):
-            page.in_flight.get(message.stream, {}).pop(message.number, None)
+            _, taken_s = page.in_flight.get(message.stream, {}).pop(message.number, (now, None))
+            if taken_s is not None and message.stream != POSE:
+                self._shown_s.append(now - taken_s)
             page.news.set()
         elif isinstance(message, Ping):
             self._answer(page.who, {"type": "pong", "t": message.sent_s, "now": now})
@@ -320,7 +364,9 @@ class PageServer:
     def _take_input(self, page: _Page, given: Input, now: float) -> None:
         if not page.inputs.take(now):
             self.counts["inputs too often"] += 1
-        elif self._seat.accepts(page.who, given, now):
+            return
+        is_newest, page.newest_s = given.sent_s > page.newest_s, max(given.sent_s, page.newest_s)
+        if is_newest and self._seat.accepts(page.who, given, now):
             self._exchange.drive(page.device.take(given, now))
 
     def _take_control(self, page: _Page, wanted: bool, now: float) -> None:
@@ -354,7 +400,8 @@ class PageServer:
 
     async def _send(self, page: _Page) -> None:
         try:
-            await self._tell_page(page, {"type": "welcome", "you": page.who, "cameras": self._cameras, "scene": self._exchange.scene})
+            await self._tell_page(page, {"type": "welcome", "you": page.who, "lanes": LANES, "key": page.lane_key, "cameras": self._cameras,
+                                         "scene": self._exchange.scene})  # fmt: skip
             told_pose = None
             pose_s, status_s, number = 0.0, 0.0, 0
             while True:
@@ -367,7 +414,7 @@ class PageServer:
                         await self._tell_page(page, {"type": "status", "seat": self._seat_of(page, now), **exchange.status})
                     if exchange.pose is not told_pose and now - pose_s >= POSE_PERIOD_S - 0.005 and page.may_take(POSE, now):
                         told_pose, pose_s, number = exchange.pose, now, number + 1
-                        page.in_flight[POSE][number] = now
+                        page.in_flight[POSE][number] = now, now
                         await self._tell_page(page, {"type": "pose", "number": number, **told_pose})
                     for camera in page.cameras:
                         await self._send_image(page, camera, now)
@@ -389,7 +436,7 @@ class PageServer:
         if image is None or image.number <= page.sent.get(camera, -1) or not page.may_take(camera, now):
             return
         page.sent[camera] = image.number
-        page.in_flight[camera][image.number] = now
+        page.in_flight[camera][image.number] = now, image.taken_s
         head = json.dumps({"camera": camera, "number": image.number, "taken": image.taken_s}).encode()
         await asyncio.wait_for(page.socket.send_bytes(struct.pack("<I", len(head)) + head + image.jpeg), SEND_S)
 

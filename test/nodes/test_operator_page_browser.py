@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage
 
+from humanoid_control.operator_page.server import LANES
 from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.qos import create_publisher
 from humanoid_control.teleoperation.gamepad import GamepadLayout
@@ -140,6 +141,17 @@ def test_a_key_holds_the_clutch_and_nothing_goes_out_before_taking_control(node,
     page.keyboard.down("w")
     wait(node, page, lambda: is_held(node, LAYOUT.drive) and node.newest[topics.JOY.name].axes[LAYOUT.left_y] > 0.5, "it does not walk")
     page.keyboard.up("w")
+    assert open_page.complaints == []
+
+
+def test_inputs_go_out_by_turns_over_several_connections(node, open_page):
+    page = open_page()
+    ways = {}
+    page.on("websocket", lambda socket: socket.on("framesent", lambda data: ways.setdefault(socket.url.rpartition("/")[2], set()).add(socket) if '"input"' in str(data) else None))
+    page.reload()
+    page.locator("#seat", has_text="in control").wait_for()
+    take_control(node, page)
+    wait(node, page, lambda: len(ways.get("lane", ())) == LANES and "socket" in ways, f"they go by {ways}")
     assert open_page.complaints == []
 
 

@@ -39,6 +39,12 @@ class Served:
         await socket.send_json({"type": "hello", "token": self.token.text, "name": "Ada", **hello})
         return Page(socket)
 
+    async def open_lane(self, session, key):
+        """A further connection of the page that was told the key."""
+        socket = await session.ws_connect(f"{self.url}/lane", origin=self.url)
+        await socket.send_json({"type": "lane", "key": key})
+        return Page(socket)
+
 
 class Page:
     """One page."""

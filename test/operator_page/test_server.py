@@ -19,7 +19,7 @@ from humanoid_control.teleoperation.gamepad import GamepadLayout
 IDLE = {"axes": [0.0, 0.0, 1.0, 0.0, 0.0, 1.0], "buttons": [0] * 8, "hands": [None, None]}
 LEFT_CLUTCH = GamepadLayout().clutches[0]
 HELD = [int(button == LEFT_CLUTCH) for button in range(8)]
-TOO_BIG, POLICY, WRONG_TOKEN = 1009, 1008, 4001
+TOO_BIG, POLICY, GOING_AWAY, WRONG_TOKEN = 1009, 1008, 1001, 4001
 
 
 async def until(is_so, timeout_s=10.0):
@@ -118,6 +118,43 @@ def test_a_page_that_comes_again_has_no_control_and_begins_with_empty_hands(play
     play(story)
 
 
+def test_inputs_go_by_further_connections_too_and_what_was_overtaken_moves_nothing(play):
+    async def story(served, session):
+        ada = await served.open(session)
+        welcome = await ada.hear("welcome")
+        lanes = [await served.open_lane(session, welcome["key"]) for _ in range(welcome["lanes"])]
+        await ada.sit_down()
+        for number, way in enumerate([ada, *lanes]):
+            await way.say("input", t=1.0 + number, **IDLE)
+            await until(lambda: len(served.driven) == number + 1)
+        await lanes[0].say("input", t=2.5, **IDLE)  # waited for a lost packet
+        await lanes[1].say("input", t=9.0, **{**IDLE, "buttons": HELD})
+        await until(lambda: len(served.driven) == len(lanes) + 2)
+        assert [driven.buttons[LEFT_CLUTCH] for driven in served.driven] == [0] * (len(lanes) + 1) + [1]
+        await ada.socket.close()
+        assert await lanes[0].closing() == GOING_AWAY
+
+    play(story)
+
+
+def test_a_lane_takes_the_key_of_an_open_page_and_nothing_but_inputs(play):
+    async def story(served, session):
+        ada = await served.open(session)
+        welcome = await ada.hear("welcome")
+        for key in ("", "wrong", served.token.text):
+            assert await (await served.open_lane(session, key)).closing() == WRONG_TOKEN
+        for kind, fields in (("ask", {"number": 1, "what": "stop"}), ("control", {"wanted": True}), ("watch", {"cameras": ["head_camera"]})):
+            lane = await served.open_lane(session, welcome["key"])
+            await lane.say(kind, **fields)
+            assert await lane.closing() == POLICY
+        opened = [await served.open_lane(session, welcome["key"]) for _ in range(welcome["lanes"] + 1)]
+        assert await opened[-1].closing() == POLICY
+        assert not served.asked and not served.driven and not served.exchange.wanted_cameras
+        assert await ada.sit_down() == ""
+
+    play(story)
+
+
 def test_silence_of_the_operator_sends_nothing(play):
     async def story(served, session):
         ada = await served.open(session)
@@ -201,6 +238,7 @@ def test_images_wait_for_whoever_is_slow_and_only_the_newest_goes_out(play):
             await asyncio.sleep(0.01)
         await page.say("seen", stream="head_camera", number=1)
         assert (await page.hear_image())[0]["number"] == 19
+        await until(lambda: served.exchange.figures.get("images shown after, p50 ms", 0) > 0)
         await page.say("watch", cameras=[])
         await until(lambda: served.exchange.wanted_cameras == ())
 
