@@ -15,10 +15,11 @@ from humanoid_control.recording.bag import read_bag
 from humanoid_control.recording.card import CARD, DONE, FAILURE, INTERRUPTED, SUCCESS, VERDICT, Card
 from humanoid_control.recording.errors import RecordingError
 from humanoid_control.robot_model import RobotModel
+from humanoid_control.ros import topics
 
 STREAM_HZ = 5.0  # from which messages are a stream
-GAP_PERIODS, SHORTEST_GAP_S = 4.0, 0.1  # of a stream's usual period, and at least so long: messages are missing
-LATE_S = 0.5  # from sent to received
+GAP_PERIODS, SHORTEST_GAP_S = 4.0, 0.1  # of a stream's usual period, and at least so long, by the robot's clock: messages are missing
+LATE_S = 0.5  # from sent to received, by the robot's clock
 FROZEN_S = 0.5  # of the very same image
 IDLE_S, STILL_RAD_S = 10.0, 0.02  # without a joint that moves
 JUMP_RAD = 0.2  # of what a joint is told, from one command to the next
@@ -47,7 +48,7 @@ class Finding:
 @dataclass
 class _Stream:
     log_s: list[float] = field(default_factory=list)
-    late_s: float = 0.0
+    sent_s: list[float] = field(default_factory=list)
 
 
 def check_episode(folder: Path) -> list[Finding]:
@@ -67,6 +68,7 @@ def _check(folder: Path, card: Card) -> list[Finding]:
     streams: dict[str, _Stream] = defaultdict(_Stream)
     joints: dict[str, list[tuple[float, np.ndarray]]] = {STATE: [], COMMAND: []}
     velocities: list[np.ndarray] = []
+    stamps: list[float] = []
     images: dict[str, tuple[bytes, float]] = {}
     frozen: dict[str, float] = defaultdict(float)
     decoders, factory = {}, DecoderFactory()
@@ -74,7 +76,7 @@ def _check(folder: Path, card: Card) -> list[Finding]:
         topic, time_s = channel.topic, (message.log_time - card.begun_ns) / 1e9
         stream = streams[topic]
         stream.log_s.append(time_s)
-        stream.late_s = max(stream.late_s, (message.log_time - message.publish_time) / 1e9)
+        stream.sent_s.append((message.publish_time - card.begun_ns) / 1e9)
         if topic.endswith(IMAGE):
             digest = hashlib.blake2b(message.data[BEHIND_STAMP:], digest_size=8).digest()
             before, since_s = images.get(topic, (b"", time_s))
@@ -88,7 +90,11 @@ def _check(folder: Path, card: Card) -> list[Finding]:
             joints[kind].append((time_s, np.array(said.joint_positions if kind == STATE else said.positions)))
             if kind == STATE:
                 velocities.append(np.abs(said.joint_velocities).max())
-    findings = [*_of_card(card), *_of_streams(streams, card)]
+                stamps.append(said.header.stamp.sec + 1e-9 * said.header.stamp.nanosec)
+    clock = _RobotClock(np.array([time_s for time_s, _ in joints[STATE]]), np.array(stamps))
+    findings = [*_of_card(card), *_of_streams(streams, card, clock)]
+    if clock.goes_back_s:
+        findings.append(Finding("time jump", f"the robot's clock goes back by {clock.goes_back_s:.3f} s"))
     findings += [Finding("frozen camera", f"{topic} showed the very same image for {seconds:.1f} s") for topic, seconds in frozen.items() if seconds > FROZEN_S]
     return findings + _of_joints(joints, np.array(velocities), card)
 
@@ -105,16 +111,43 @@ def _of_card(card: Card) -> list[Finding]:
     return findings
 
 
-def _of_streams(streams: dict[str, _Stream], card: Card) -> list[Finding]:
+class _RobotClock:
+    """What the robot's clock shows at a time of the recorder's: a simulation that waits for a processor misses nothing meanwhile.
+
+    Args:
+        log_s: (N,) when the robot's states were received.
+        stamps_s: (N,) when they were measured, on the robot's clock.
+
+    Attributes:
+        goes_back_s: how far it once goes back; then, and without states, the recorder's counts.
+    """
+
+    def __init__(self, log_s: np.ndarray, stamps_s: np.ndarray) -> None:
+        self.goes_back_s = max(-float(np.diff(stamps_s).min(initial=0.0)), 0.0)
+        self._log_s, self._stamps_s = log_s, stamps_s
+        self._is_known = len(log_s) > 1 and log_s[-1] > log_s[0] and not self.goes_back_s
+
+    def at(self, log_s: np.ndarray) -> np.ndarray:
+        """(N,) s on the robot's clock; before its first state and after its last as it went between them."""
+        if not self._is_known:
+            return log_s
+        first, last = self._log_s[[0, -1]]
+        rate = (self._stamps_s[-1] - self._stamps_s[0]) / (last - first)
+        return np.interp(log_s, self._log_s, self._stamps_s) + rate * (np.minimum(log_s - first, 0.0) + np.maximum(log_s - last, 0.0))
+
+
+def _of_streams(streams: dict[str, _Stream], card: Card, clock: _RobotClock) -> list[Finding]:
     findings = [Finding("missing", f"there is no {topic[1:]} in it") for topic in (STATE, COMMAND) if not any(name.endswith(topic) for name in streams)]
     for topic, stream in sorted(streams.items()):
-        times = np.array(stream.log_s if topic.endswith(DRIVING) else [0.0, *stream.log_s, card.duration_s])
-        periods = np.diff(times)
-        if stream.late_s > LATE_S:
-            findings.append(Finding("late", f"{topic} came up to {stream.late_s:.1f} s after it was sent"))
-        if (periods < 0).any():
-            findings.append(Finding("time jump", f"{topic} goes back in time by {-periods.min():.3f} s"))
-        usual = float(np.median(np.diff(stream.log_s))) if len(stream.log_s) > 2 else np.inf
+        log_s = np.array(stream.log_s)
+        times = log_s if topic.endswith(DRIVING) else np.array([0.0, *log_s, card.duration_s])
+        back_s = -np.diff(times).min(initial=0.0)
+        periods, late_s = np.diff(clock.at(times)), float((clock.at(log_s) - clock.at(np.array(stream.sent_s))).max())
+        if late_s > LATE_S:
+            findings.append(Finding("late", f"{topic} came up to {late_s:.1f} s after it was sent"))
+        if back_s > 0.0:
+            findings.append(Finding("time jump", f"{topic} goes back in time by {back_s:.3f} s"))
+        usual = max(float(np.median(np.diff(clock.at(log_s)))), _expected_period_s(topic)) if len(log_s) > 2 else np.inf
         if usual > 1.0 / STREAM_HZ:
             continue
         gaps = periods > max(GAP_PERIODS * usual, SHORTEST_GAP_S)
@@ -123,6 +156,12 @@ def _of_streams(streams: dict[str, _Stream], card: Card) -> list[Finding]:
             findings.append(Finding("dropped", f"{topic} has {gaps.sum()} gaps, the longest of {periods[where]:.2f} s at {times[where]:.1f} s; "
                                                f"usually {1000 * usual:.0f} ms"))  # fmt: skip
     return findings
+
+
+def _expected_period_s(topic: str) -> float:
+    """s between messages by the table of topics; on some of them many nodes speak in turn, and their median says nothing."""
+    rates = (each.rate_hz for each in topics.TOPICS if topic.endswith(f"/{each.name.lstrip('/')}"))
+    return 1.0 / (next(rates, None) or np.inf)
 
 
 def _of_joints(joints: dict[str, list[tuple[float, np.ndarray]]], fastest: np.ndarray, card: Card) -> list[Finding]:

@@ -39,7 +39,7 @@ class Taker:
         self.clock, self._wait_for = clock, wait_for
         self.recorder = Recorder(folder, TOPICS, reserve_bytes=0, wall_ns=self.clock, monotonic_ns=self.clock)
 
-    def take(self, *, seconds=4.0, without=(), frozen=(9.0, 9.0), jump_at=None, moving=True, outcome=SUCCESS, verdict="done", late_s=0.0):
+    def take(self, *, seconds=4.0, without=(), frozen=(9.0, 9.0), jump_at=None, moving=True, outcome=SUCCESS, verdict="done", late_s=0.0, waits=(), clock_back_s=0.0):
         recorder, clock = self.recorder, self.clock
         name = recorder.begin(operator="Ada", task="bring t1 to outfeed")
         recorder.event(SUBTASK, "reach")
@@ -48,13 +48,14 @@ class Taker:
             time_s = tick / 50
             angle = 0.05 + (0.1 * np.sin(3 * time_s) if moving else 0.0)
             if not any(begin <= time_s < end for begin, end in without):
-                recorder.add(STATE, joints(time_s, [angle] * 29, [0.3 if moving else 0.0] * 29), publish_ns=clock.ns - round(1e9 * late_s))
+                recorder.add(STATE, joints(time_s if time_s < 2.0 else time_s - clock_back_s, [angle] * 29, [0.3 if moving else 0.0] * 29), publish_ns=clock.ns - round(1e9 * late_s))
             recorder.add(COMMAND, joints(time_s, [angle + (0.5 if jump_at is not None and time_s >= jump_at else 0.0)] * 29))
             if tick % 5 == 0:
                 shown = frozen[0] if frozen[0] <= time_s < frozen[1] else time_s
                 recorder.add(IMAGE, header(time_s) + b"x" * 60 + struct.pack("<d", shown))
             recorder.tick()
-            clock.ns = begun + round(1e9 * (tick + 1) / 50)
+            waited_s = sum(seconds for at_s, seconds in waits if time_s >= at_s)
+            clock.ns = begun + round(1e9 * ((tick + 1) / 50 + waited_s))
         recorder.event(VERDICT, verdict)
         recorder.end(outcome=outcome)
         return self._wait_for(recorder.folder, name)
@@ -87,12 +88,19 @@ def test_a_good_episode_has_no_findings_and_is_shown(taker, capsys, tmp_path):
     ({"jump_at": 2.0}, "jerk", "is told to jump by 0.5"),
     ({"late_s": 0.7}, "late", "/robot_state came up to 0.7 s after it was sent"),
     ({"verdict": "dropped: t1 fell"}, "wrong outcome", "its card says success, the judge said: dropped: t1 fell"),
+    ({"clock_back_s": 1.0}, "time jump", "the robot's clock goes back by 0.98"),
     ({"seconds": 0.5}, "short", "it lasts 0.50 s"),
     ({"without": [(0.0, 99.0)]}, "missing", "there is no robot_state in it"),
 ])  # fmt: skip
 def test_what_is_wrong_is_found_and_named(taker, wrong, kind, text):
     findings = check_episode(taker.take(**wrong))
     assert [finding.kind for finding in findings] == [kind] and text in findings[0].text and findings[0].is_error
+
+
+def test_a_simulation_that_waited_for_a_processor_has_dropped_nothing(taker):
+    assert check_episode(taker.take(waits=[(1.0, 0.7), (2.0, 1.3)])) == []
+    (finding,) = check_episode(taker.take(waits=[(1.0, 0.7)], without=[(1.5, 2.0)]))
+    assert finding.kind == "dropped" and "/robot_state has 1 gaps, the longest of 0.5" in finding.text
 
 
 def test_standing_about_is_odd_but_no_error(taker, capsys):
