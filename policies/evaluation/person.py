@@ -37,7 +37,9 @@ ABOVE, BESIDE, CLEARANCE = 0.10, 0.06, 0.12  # m over, and beside a grip, that h
 HIGHER = 0.05  # m that a station may be higher than the file says
 GRIPS_FOR_S, STILL_S, STILL = 0.6, 0.4, 0.001  # s that a grip is given at least; s and m from which on fingers or hands stand still
 MOST_UNSEEN_S = 0.1  # s that a motion goes on between two looks
-FEELS, LOWERS_TO = 0.012, -0.08  # m that hands stay behind when the tote stands; below the place in the file, where it gives up
+LOWERS, LOWERS_TO = 0.05, -0.08  # m/s; m below the place in the file, where it gives up
+FEELS, FEELS_S = 0.012, 0.6  # m that hands stay behind, and s for which they stand still, when the tote stands: at first they only come late
+PRESSES = 0.02  # m that they are led ahead at most: pressed harder, pads slip down the tote
 LIFTED = 0.03  # m that a tote has risen when it is in the hands
 TRIES, STEPS = 3, 4  # to grip; to come to a stand in the right place
 PATIENCE_S = 60.0  # for one stretch of the way
@@ -335,15 +337,24 @@ class Person:
         Raises:
             DrivingError: it never does.
         """
-        begin, start = self._sight.time_s, self._planned
-        lowest = float(self._goal()[2, 3]) + LOWERS_TO - float(self._tote_seen()[2, 3])
-        before = self._behind()
-        while self._behind() - before < FEELS:
-            down = -0.05 * (self._sight.time_s - begin)
-            if down < lowest:
+        start, lowest = self._planned, float(self._goal()[2, 3]) + LOWERS_TO - float(self._tote_seen()[2, 3])
+        looked_s = still_s = self._sight.time_s
+        before, down, begun_at = self._behind(), 0.0, self._height()
+        still_at = begun_at
+        while self._behind() - before < FEELS or self._sight.time_s - still_s < FEELS_S:
+            if self._height() - begun_at < lowest:
                 raise DrivingError("does not feel the tote stand")
+            if self._behind() - before < PRESSES:
+                down -= LOWERS * (self._sight.time_s - looked_s)
+            looked_s = self._sight.time_s
             self._planned = tuple(_shifted(hand, np.array([0.0, 0.0, down])) for hand in start)
             yield self._handling()
+            if abs(self._height() - still_at) > 3 * STILL:
+                still_s, still_at = self._sight.time_s, self._height()
+
+    def _height(self) -> float:
+        """m of the hands, in `odom`."""
+        return float(np.mean([hand[2, 3] for hand in self._measured()]))
 
     def _behind(self) -> float:
         """m that the hands are above where they are wanted."""
