@@ -85,6 +85,7 @@ class TeleopNode(ManagedNode):
         self._state: RobotState | None = None
         self._estimate: BaseEstimate | None = None
         self._control: ControlStatus | None = None
+        self._control_came = -np.inf
         self._inputs = [
             (Polled(self, topics.BASE_ESTIMATE), self._take_estimate), (Polled(self, topics.CONTROL_STATUS), self._take_control),
             (Polled(self, topics.JOY), self._take_joy), (Polled(self, topics.OPERATOR_HANDS[0]), lambda message: self._take_hand(0, message)),
@@ -144,7 +145,7 @@ class TeleopNode(ManagedNode):
         self._estimate = conversions.base_estimate_from_message(message)
 
     def _take_control(self, message: msg.ControlStatus) -> None:
-        self._control = conversions.control_status_from_message(message)
+        self._control, self._control_came = conversions.control_status_from_message(message), time.monotonic()
         if self._control.mode == "stopped":
             self._driving = False  # begins anew from wherever the robot is then
 
@@ -218,6 +219,9 @@ class TeleopNode(ManagedNode):
         """Why a person cannot drive now; empty if they can."""
         if self._state is None or self._estimate is None or self._control is None:
             return "nothing was heard of the robot yet; start control_node"
+        silent_s = time.monotonic() - self._control_came
+        if silent_s > TAKES_OVER_WITHIN_S:
+            return f"control_node has been silent for {silent_s:.0f} s: is it running?"
         if self._control.mode == "stopped":
             return f"control stopped: {self._control.reason}; put it right and call /{topics.RESUME}"
         if self._state.stamp_s - self._joy_s > TAKES_OVER_WITHIN_S:

@@ -1,5 +1,8 @@
 """A person drives real nodes: hands by poses, clutches by a gamepad; what falls silent is held."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
@@ -8,6 +11,7 @@ from std_srvs.srv import Trigger
 
 from humanoid_control.ros import topics
 from humanoid_control.ros.qos import create_publisher
+from humanoid_interfaces.srv import Stop
 
 IDLE = [0.0, 0.0, 1.0, 0.0, 0.0, 1.0]
 
@@ -46,10 +50,16 @@ def operator(graph):
     return made
 
 
-def ask(graph, name):
-    client = graph.node.create_client(Trigger, name)
+def ask(graph, name, kind=Trigger):
+    client = graph.node.create_client(kind, name)
     graph.wait_until(client.service_is_ready, what=f"no service {name}")
-    return graph.ask(client.call_async(Trigger.Request()))
+    return graph.ask(client.call_async(kind.Request()))
+
+
+def test_taking_over_is_refused_before_anything_is_heard_of_the_robot(graph):
+    graph.start("teleop_node")
+    answer = ask(graph, topics.TAKE_OVER)
+    assert not answer.success and "nothing was heard of the robot yet" in answer.message
 
 
 def test_nobody_drives_before_taking_over(graph, operator):
@@ -112,3 +122,20 @@ def test_after_handing_back_no_target_comes(graph, operator):
     count = len(graph.heard[topics.WHOLE_BODY_TARGET.name])
     operator.do(0.5, pressed=(4, 5), rise=0.3)
     assert len(graph.heard[topics.WHOLE_BODY_TARGET.name]) == count
+
+
+def test_taking_over_is_refused_while_control_is_stopped_or_silent_and_granted_after(graph, operator):
+    assert ask(graph, topics.STOP, Stop).success
+    graph.wait_until(lambda: graph.newest[topics.CONTROL_STATUS.name].mode == "stopped")
+    operator.do(0.3)
+    answer = ask(graph, topics.TAKE_OVER)
+    assert not answer.success and "control stopped" in answer.message and "/resume" in answer.message
+    assert ask(graph, topics.RESUME).success
+    graph.wait_until(lambda: graph.newest[topics.CONTROL_STATUS.name].mode != "stopped")
+    os.kill(graph.processes["control_node"].pid, signal.SIGSTOP)
+    operator.do(1.5)
+    answer = ask(graph, topics.TAKE_OVER)
+    os.kill(graph.processes["control_node"].pid, signal.SIGCONT)
+    assert not answer.success and "control_node has been silent" in answer.message
+    operator.do(1.5)
+    assert ask(graph, topics.TAKE_OVER).success
