@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -15,17 +16,19 @@ KILLED_WITHIN_S = 10.0
 
 
 @contextmanager
-def launched(arguments: Sequence[str], *, log: Path | None = None, end_timeout_s: float = 30.0) -> Iterator[subprocess.Popen]:
+def launched(arguments: Sequence[str], *, log: Path | None = None, environment: Mapping[str, str] | None = None,
+             end_timeout_s: float = 30.0) -> Iterator[subprocess.Popen]:  # fmt: skip
     """The nodes of a launch file; whatever happens, no process stays behind.
 
     Args:
         arguments: of `humanoid launch`.
         log: file for all that they say; None: nobody reads it.
+        environment: variables that they have beside this process's.
         end_timeout_s: that they are given to end in good order.
     """
     with nullcontext(subprocess.DEVNULL) if log is None else log.open("w") as output:
         process = subprocess.Popen([sys.executable, "-m", "humanoid_control.cli", "launch", *arguments], stdout=output, stderr=subprocess.STDOUT,
-                                   stdin=subprocess.DEVNULL, env=environment_for_children(), start_new_session=True)  # fmt: skip
+                                   stdin=subprocess.DEVNULL, env=environment_for_children(os.environ | (environment or {})), start_new_session=True)  # fmt: skip
         try:
             yield process
         finally:
