@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import signal
 import sys
 import time
 from pathlib import Path
 
-from humanoid_control.demo import last_error
 from humanoid_control.errors import ConfigurationError, HumanoidControlError
 from humanoid_control.nodes.factory_file import find_factory, find_factory_file
 from humanoid_control.recording.card import CARD, SUCCESS, VERDICT, Card
 from humanoid_control.ros.domain import use_domain
 from humanoid_control.ros.environment import prepare_environment
 from humanoid_control.ros.launched import launched
+from humanoid_control.ros.page_connection import page_url
 from policies.evaluation.page_in_browser import DESKTOP, PHONE, PageInBrowser, chromium, open_with_headset
 from policies.evaluation.person import DrivingError, Person
 
 LOG, SUMMARY, EPISODES = "launch.log", "drive.json", "episodes"
 STARTS_WITHIN_S, PACKED_WITHIN_S = 120.0, 120.0
+JPEG_QUALITY = 80  # of pictures
 JUDGED_S = 2.0  # that the robot stands before the episode is ended
 NAME = "Ada"
 HOLDS_TOTE = "carries"  # how the words begin with which it sets out with the tote
@@ -69,7 +69,7 @@ def drive(args: argparse.Namespace) -> dict:
         raise ConfigurationError(f"{file} has no orders to carry out")
     arguments = ["teleop", f"factory:={file}", f"seed:={args.seed}", f"poses:={args.poses}", f"rate_factor:={args.rate}", f"record:={folder / EPISODES}", "page_port:=0"]
     with chromium() as browser, launched(arguments, log=folder / LOG) as nodes:
-        url = _page_url(nodes, folder / LOG)
+        url = page_url(nodes, folder / LOG, STARTS_WITHIN_S)
         page = open_with_headset(browser, url, NAME, rate=args.rate)
         try:
             summary = _carry_out(page, Person(factory, factory.orders[0]), _Pictures(browser, url, folder, not args.no_pictures))
@@ -82,16 +82,6 @@ def drive(args: argparse.Namespace) -> dict:
                 "verdict": next((event.text for event in reversed(card.events) if event.kind == VERDICT), "none")}  # fmt: skip
     (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
     return summary
-
-
-def _page_url(nodes, log: Path) -> str:
-    until = time.monotonic() + STARTS_WITHIN_S
-    while time.monotonic() < until and nodes.poll() is None:
-        found = re.findall(r"the operator's page: (\S+)", log.read_text())
-        if found:
-            return found[-1]
-        time.sleep(0.2)
-    raise DrivingError(f"there is no page: {last_error(log)}")
 
 
 class _Pictures:
@@ -107,7 +97,7 @@ class _Pictures:
         page = PageInBrowser(self._browser, self._url, "Bob", viewport=viewport)
         page.wait(lambda: page.images > 2 and page.status, "no image comes")
         page.page.wait_for_timeout(1000)  # until all is drawn
-        page.page.screenshot(path=self._folder / f"{name}.png")
+        page.page.screenshot(path=self._folder / f"{name}.jpg", quality=JPEG_QUALITY)
         page.close()
 
 
@@ -139,7 +129,7 @@ def _carry_out(page: PageInBrowser, person: Person, pictures: _Pictures) -> dict
     page.press("[data-outcome=success]")
     page.wait(lambda: not page.episode, "the episode does not end", PACKED_WITHIN_S)
     return {"episode": episode, "driven_s": round(driven_s, 1), "stretches": stretches, "images": page.images,
-            "stalls": len(page.stalls_s), "longest_stall_s": round(max(page.stalls_s, default=0.0), 2)}  # fmt: skip
+            "images_shown_after": page.images_shown_after, "stalls": len(page.stalls_s), "longest_stall_s": round(max(page.stalls_s, default=0.0), 2)}  # fmt: skip
 
 
 def _kept(page: PageInBrowser, folder: Path) -> Card:
