@@ -1,4 +1,4 @@
-"""`humanoid train WHAT`: trains what is learned: perception, or the teacher of policies."""
+"""`humanoid train WHAT`: trains what is learned: perception, the teacher of policies, or many small ones to compare."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -16,9 +17,10 @@ from humanoid_control.errors import ConfigurationError
 from perception.training.pipeline import DEVICES, FIGURES, load_plan, steps
 from policies.evaluation.journal import make_folder
 
-PERCEPTION, TEACHER = "perception", "teacher"
-WHAT = (PERCEPTION, TEACHER)
+PERCEPTION, TEACHER, STUDY = "perception", "teacher", "study"
+WHAT = (PERCEPTION, TEACHER, STUDY)
 SAY_PERIOD_S = 20.0  # between two lines where no bar can be drawn
+GOES_ON = "stop with Ctrl-C, go on with the same command"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,28 +41,22 @@ def run(args: argparse.Namespace) -> int:
         HumanoidControlError: whatever the user can put right.
     """
     console = Console()
-    return _train_teacher(args, console) if args.what == TEACHER else _train_perception(args, console)
+    return {PERCEPTION: _train_perception, TEACHER: _train_teacher, STUDY: _train_study}[args.what](args, console)
 
 
 def _train_teacher(args: argparse.Namespace, console: Console) -> int:
-    from policies.data import generate
     from policies.learned.training.teacher import demonstrations_command, load_teacher_plan, rounds_of
 
     plan = load_teacher_plan(args.config, device=args.device, data=args.data, out=args.out, workers=args.workers)
     make_folder(Path(plan.out))
-    try:
-        from policies.learned.training.train_pose import train_pose_policy
-    except ImportError as error:
-        raise ConfigurationError(f"training needs {error.name}: pip install 'humanoid_control[train]', or `make test`") from None
-    parser = argparse.ArgumentParser()
-    generate.add_arguments(parser)
+    train_pose_policy = _training()
     rounds = rounds_of(plan)
     line = _Line(console)
-    console.print("stop with Ctrl-C, go on with the same command", highlight=False)
+    console.print(GOES_ON, highlight=False)
     for number, round_ in enumerate(rounds):
         who = "the scripted policy by turns with what was learnt" if round_.learner else "the scripted policy"
         console.print(f"round {number} of {len(rounds) - 1}: {round_.episodes} episodes of {who}, into {round_.data}", highlight=False)
-        done = generate.run(parser.parse_args(demonstrations_command(plan, round_)))
+        done = _demonstrate(demonstrations_command(plan, round_))
         if done != 0:
             return done
         console.print(f"round {number} of {len(rounds) - 1}: {round_.minutes:g} minutes of training, into {round_.out}", highlight=False)
@@ -79,11 +75,53 @@ def _train_teacher(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _train_study(args: argparse.Namespace, console: Console) -> int:
+    from policies.learned.training.study import carry_out, data_sets_of, demonstrations_command, load_study_plan, trials_of, write_results
+
+    plan = load_study_plan(args.config, device=args.device, data=args.data, out=args.out, workers=args.workers)
+    make_folder(Path(plan.out))
+    train_pose_policy, line = _training(), _Line(console)
+    console.print(GOES_ON, highlight=False)
+    for data in data_sets_of(plan):
+        console.print(f"{data.episodes} episodes of the scripted policy, into {data.folder}", highlight=False)
+        done = _demonstrate(demonstrations_command(plan, data))
+        if done != 0:
+            return done
+    results, trials = {}, trials_of(plan)
+    for number, trial in enumerate(trials, 1):
+        console.print(f"network {number} of {len(trials)}: {trial.name}", highlight=False)
+
+        def report(what: str, done: float, total: float) -> None:
+            line.show(done, total)
+            line.say(f"{what}: {done:.3g} of {total:.3g}")
+
+        with line:
+            results[trial.name] = carry_out(plan, trial, train_pose_policy, report)
+    _print_study(console, write_results(plan, results), Path(plan.out))
+    return 0
+
+
+def _training() -> Callable[..., Path]:
+    try:
+        from policies.learned.training.train_pose import train_pose_policy
+    except ImportError as error:
+        raise ConfigurationError(f"training needs {error.name}: pip install 'humanoid_control[train]', or `make test`") from None
+    return train_pose_policy
+
+
+def _demonstrate(command: list[str]) -> int:
+    from policies.data import generate
+
+    parser = argparse.ArgumentParser()
+    generate.add_arguments(parser)
+    return generate.run(parser.parse_args(command))
+
+
 def _train_perception(args: argparse.Namespace, console: Console) -> int:
     plan = load_plan(args.config, device=args.device, data=args.data, out=args.out, workers=args.workers)
     for folder in (plan.data, plan.out):
         make_folder(folder)
-    console.print(f"images in {plan.data}, networks in {plan.out}; stop with Ctrl-C, go on with the same command", highlight=False)
+    console.print(f"images in {plan.data}, networks in {plan.out}; {GOES_ON}", highlight=False)
     if not console.is_terminal:
         logging.getLogger("perception.training").setLevel(logging.INFO)
     progress = _Line(console)
@@ -151,3 +189,20 @@ def _print(console: Console, figures: dict, out: Path) -> None:
     console.print(f"clear totes found within 1 m: {'-' if recall is None else f'{recall:.1%}'}; "
                   f"false totes in 200 images: {figures['false_alarms_per_200_images']:.2f}; all figures: {out / FIGURES}",
                   highlight=False)  # fmt: skip
+
+
+def _print_study(console: Console, results: dict, out: Path) -> None:
+    for name, points in results["curves"].items():
+        table = Table(title=name)
+        for column in ("", "episodes done", "95% interval", "hands off, mm", "sub-tasks right"):
+            table.add_column(column, justify="right" if column else "left")
+        for each in points:
+            low, high = each["interval"]
+            table.add_row(f"{each['amount']}", f"{each['success']} of {each['episodes']}", f"{low:.0%} to {high:.0%}", f"{each['hand_mm']:.1f}", f"{each['subtask_right']:.1%}")
+        console.print(table)
+    for name, fit in results["fits"].items():
+        if fit is not None:
+            low, high = (1.0 - bound for bound in reversed(fit["interval"]))
+            console.print(f"{name}: failures fall with the power {fit['power']:.2f}; ten times as many would bring {1 - fit['predicted']:.0%} ({low:.0%} to {high:.0%})",
+                          highlight=False)  # fmt: skip
+    console.print(f"pictures and figures: {out}", highlight=False)

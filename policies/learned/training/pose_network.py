@@ -13,6 +13,7 @@ WIDTH, LAYERS, DOING_LAYERS, HEADS = 320, 2, 2, 4  # layers before and after the
 ANCHORS = 4  # what a hand's target is told from: where the hand is, the base, the tote, and the tote's way to its goal
 SAID = STEP_SIZE + 2 * 3 * (ANCHORS - 1) + 2 * ANCHORS
 PLACE_SCALE = 0.1  # m, of what is not told from where the hand is
+FLOW_STEPS = 6  # from noise to a chunk
 
 
 class PoseNet(nn.Module):
@@ -24,23 +25,30 @@ class PoseNet(nn.Module):
         inputs: D.
         subtasks: how many there are.
         mean, deviation: (D,) of the inputs, kept with the weights.
+        width: of the trunk.
+        chunks: (2, STEP_SIZE) mean and deviation of a chunk's numbers, for a flow: chunks come of noise, which is drawn towards them step
+            by step (Lipman et al. 2023); None: they are said at once.
     """
 
-    def __init__(self, inputs: int, subtasks: int, mean: Tensor, deviation: Tensor) -> None:
+    def __init__(self, inputs: int, subtasks: int, mean: Tensor, deviation: Tensor, *, width: int = WIDTH, chunks: Tensor | None = None) -> None:
         super().__init__()
-        self.subtasks = subtasks
+        self.subtasks, self.is_flow = subtasks, chunks is not None
+        if self.is_flow:
+            self.register_buffer("chunks", chunks)
+            self.register_buffer("noise", torch.randn(STEPS, STEP_SIZE, generator=torch.Generator().manual_seed(0)))
+            self.noisy = nn.Linear(STEPS * STEP_SIZE + 1, width)
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
         self.register_buffer("scales", torch.tensor(SCALES, dtype=torch.float32))
-        self.enter = nn.Linear(inputs, WIDTH)
-        self.blocks = nn.ModuleList(_block() for _ in range(LAYERS))
-        self.choices = nn.ModuleList(nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH // 4), nn.GELU()) for _ in range(HEADS))
-        self.chosen = nn.ModuleList(nn.Linear(WIDTH // 4, subtasks + 1) for _ in range(HEADS))
-        self.doing = nn.Embedding(subtasks, WIDTH)
-        self.doing_blocks = nn.ModuleList(_block() for _ in range(DOING_LAYERS))
-        self.leave = nn.LayerNorm(WIDTH)
-        self.heads = nn.ModuleList(nn.Sequential(nn.Linear(WIDTH, WIDTH // 2), nn.GELU()) for _ in range(HEADS))
-        self.last = nn.ModuleList(nn.Linear(WIDTH // 2, STEPS * SAID) for _ in range(HEADS))
+        self.enter = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList(_block(width) for _ in range(LAYERS))
+        self.choices = nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width // 4), nn.GELU()) for _ in range(HEADS))
+        self.chosen = nn.ModuleList(nn.Linear(width // 4, subtasks + 1) for _ in range(HEADS))
+        self.doing = nn.Embedding(subtasks, width)
+        self.doing_blocks = nn.ModuleList(_block(width) for _ in range(DOING_LAYERS))
+        self.leave = nn.LayerNorm(width)
+        self.heads = nn.ModuleList(nn.Sequential(nn.Linear(width, width // 2), nn.GELU()) for _ in range(HEADS))
+        self.last = nn.ModuleList(nn.Linear(width // 2, STEPS * SAID) for _ in range(HEADS))
 
     def choose(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features (B, WIDTH), logits of sub-tasks (B, M, K), and of the order being done (B, M)."""
@@ -54,9 +62,29 @@ class PoseNet(nn.Module):
         return x, said[..., :-1], said[..., -1]
 
     def act(self, inputs: Tensor, features: Tensor, subtask: Tensor) -> Tensor:
-        """Chunks (B, M, STEPS, STEP_SIZE) for sub-tasks (B,), with logits for `MOVING` and `ACTIVE`."""
+        """Chunks (B, M, STEPS, STEP_SIZE) for sub-tasks (B,), with logits for `MOVING` and `ACTIVE`; a flow's from the same noise each time."""
+        if not self.is_flow:
+            return self.said(inputs, features, subtask)
+        noisy = self.noise.expand(inputs.shape[0], -1, -1)
+        for step in range(FLOW_STEPS):
+            share = step / FLOW_STEPS
+            chunk = self.said(inputs, features, subtask, self.with_time(noisy, torch.full_like(noisy[:, 0, 0], share)))
+            noisy = noisy + (self.scaled(chunk.mean(1)) - noisy) / (FLOW_STEPS - step)  # the last step arrives
+        return chunk
+
+    def scaled(self, chunk: Tensor) -> Tensor:
+        """Chunks (..., STEPS, STEP_SIZE) as a flow has them; what is a logit counts for nothing."""
+        scaled = (chunk - self.chunks[0]) / self.chunks[1]
+        return torch.cat([torch.zeros_like(scaled[..., : ACTIVE + 1]), scaled[..., ACTIVE + 1 :]], -1)
+
+    def with_time(self, noisy: Tensor, share: Tensor) -> Tensor:
+        """(B, .) what `said` takes: chunks (B, STEPS, STEP_SIZE) between noise and truth, and the share (B,) of the way."""
+        return torch.cat([noisy.flatten(1), share[:, None]], -1)
+
+    def said(self, inputs: Tensor, features: Tensor, subtask: Tensor, noisy: Tensor | None = None) -> Tensor:
+        """Chunks (B, M, STEPS, STEP_SIZE) for sub-tasks (B,): of a flow, where it will end from what is there already."""
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.training):
-            x = features + self.doing(subtask)
+            x = features + self.doing(subtask) + (0.0 if noisy is None else self.noisy(noisy))
             for block in self.doing_blocks:
                 x = x + block(x)
             x = self.leave(x)
@@ -65,11 +93,6 @@ class PoseNet(nn.Module):
         chunk = steps[..., :STEP_SIZE] * self.scales
         moves = self._moves(inputs, chunk[..., MOVES[0].start : MOVES[1].stop], steps[..., STEP_SIZE:])
         return torch.cat([chunk[..., : MOVES[0].start], moves, chunk[..., MOVES[1].stop :]], -1)
-
-    def forward(self, inputs: Tensor, subtask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Chunks for sub-tasks (B,), logits of sub-tasks, and of done."""
-        features, subtasks, done = self.choose(inputs)
-        return self.act(inputs, features, subtask), subtasks, done
 
     def _moves(self, inputs: Tensor, moves: Tensor, said: Tensor) -> Tensor:
         """(B, M, T, 6) moves of both hands in `base_footprint`.
@@ -117,5 +140,5 @@ class PoseNetForExport(nn.Module):
         return torch.cat([flags, chunk[..., ACTIVE + 1 :]], -1), likely, done.sigmoid()
 
 
-def _block() -> nn.Sequential:
-    return nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH))
+def _block(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))

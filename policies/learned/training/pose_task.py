@@ -21,9 +21,12 @@ from policies.learned.pose_space import (
     encode_chunk, footprints_of, pose_inputs, reference_hands,
 )  # fmt: skip
 from policies.learned.training.mirror import mirrors
-from policies.learned.training.pose_network import HEADS, PoseNet
+from policies.learned.training.pose_network import HEADS, WIDTH, PoseNet
 from policies.subtasks import SUBTASKS
 
+L1, L2, FLOW = "l1", "l2", "flow"
+LOSSES = (L1, L2, FLOW)  # of chunks: how far they are off, its square, or of a flow that leads to them from noise
+ARRIVED_FROM = 0.9  # of the way from noise, from which on a flow's error is weighted alike
 MIRRORED_SHARE = 0.5  # of samples
 POSITION_NOISE, HEADING_NOISE = 0.001, 0.003  # m, rad, of what is seen: no rung is exact; with the tracker's 2.5 mm, hands no longer follow what they see
 FORGOTTEN_SHARE = 0.15  # of samples whose memory is off by a sub-task, or by its time: it will err at run time
@@ -181,14 +184,20 @@ class PoseTask:
     Args:
         frames: to learn from.
         device: where the network runs.
+        loss: of chunks, one of `LOSSES`.
+        width: of the network.
     """
 
-    def __init__(self, frames: PoseFrames, device: str) -> None:
-        self._frames, self._device, self._mirrors = frames, device, mirrors(RobotModel.load())
+    def __init__(self, frames: PoseFrames, device: str, *, loss: str = L1, width: int = WIDTH) -> None:
+        self._frames, self._device, self._mirrors, self._loss = frames, device, mirrors(RobotModel.load()), loss
         rows = np.linspace(0, len(frames) - 1, min(len(frames), 20_000)).astype(int)
         inputs = self.batch(rows, np.random.default_rng(0), vary=True)["inputs"].cpu().numpy()
         deviation = np.maximum(inputs.std(axis=0), 0.02)
-        self.network = PoseNet(inputs.shape[1], len(SUBTASKS), torch.from_numpy(inputs.mean(axis=0)), torch.from_numpy(deviation)).to(device)
+        said = frames.chunk[rows][frames.valid[rows]]
+        self.network = PoseNet(
+            inputs.shape[1], len(SUBTASKS), torch.from_numpy(inputs.mean(axis=0)), torch.from_numpy(deviation), width=width,
+            chunks=torch.from_numpy(np.stack([said.mean(axis=0), np.maximum(said.std(axis=0), SCALES)]).astype(np.float32)) if loss == FLOW else None,
+        ).to(device)  # fmt: skip
         self._scales = torch.tensor(SCALES, dtype=torch.float32, device=device)
         self._step_weights = torch.tensor(STEP_WEIGHTS, dtype=torch.float32, device=device)
 
@@ -237,14 +246,24 @@ class PoseTask:
         return {name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for name, array in arrays.items()}
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        chunk, subtask, done = self.network(batch["inputs"], batch["subtask"])
+        network, inputs = self.network, batch["inputs"]
+        features, subtask, done = network.choose(inputs)
         truth, valid, share = batch["chunk"][:, None], batch["valid"][:, None], batch["share"]  # (B, 1, T, S), (B, 1, T), (B, M)
         moving, active = truth[..., MOVING], truth[..., ACTIVE]
-        off = ((chunk - truth) / self._scales).abs()  # (B, M, T, S)
         meant = torch.ones_like(truth)
-        meant[..., VELOCITY] = moving[..., None]
-        for which in (*MOVES, *TURNS):
-            meant[..., which] = active[..., None]
+        if self._loss == FLOW:
+            arrived = torch.rand(len(inputs), device=inputs.device)
+            noisy = torch.lerp(torch.randn_like(batch["chunk"]), network.scaled(batch["chunk"]), arrived[:, None, None])
+            chunk = network.said(inputs, features, batch["subtask"], network.with_time(noisy, arrived))
+            # The error of the flow itself, told by where it ends.
+            off = ((chunk - truth) / network.chunks[1] / (1.0 - arrived.clamp(max=ARRIVED_FROM))[:, None, None, None]) ** 2  # (B, M, T, S)
+        else:
+            chunk = network.said(inputs, features, batch["subtask"])
+            off = ((chunk - truth) / self._scales).abs()  # (B, M, T, S)
+            off = off**2 if self._loss == L2 else off
+            meant[..., VELOCITY] = moving[..., None]
+            for which in (*MOVES, *TURNS):
+                meant[..., which] = active[..., None]
         meant[..., : ACTIVE + 1] = 0.0
         count = valid.sum().clamp(min=1)
         weight = valid * share[..., None] * self._step_weights  # (B, M, T)
@@ -256,6 +275,8 @@ class PoseTask:
         ended = functional.binary_cross_entropy_with_logits(done, batch["done"][:, None].expand_as(done), reduction="none")
         loss = ((0.3 * moves + flags) * weight).sum() / (count * heads) + ((named + 0.5 * ended) * share).mean()
         with torch.no_grad():
+            if self._loss == FLOW and not network.training:
+                chunk = network.act(inputs, features, batch["subtask"])
             held = (active[:, 0] > 0.5) & (valid[:, 0] > 0)  # (B, T)
             hand = (chunk.mean(1)[..., MOVES[0]] - batch["chunk"][..., MOVES[0]]).norm(dim=-1)
             right = (subtask.softmax(-1).mean(1).argmax(-1) == batch["subtask"]).float().mean()

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from humanoid_control.errors import ConfigurationError
-from humanoid_control.installation import share_folder
 from humanoid_control.nodes.factory_file import find_factory_file
 from policies.learned.pose_policy import NAME
+from policies.learned.training.plan_file import load_plan_file
 
 DEFAULTS = "config/training/teacher.yaml"
 
@@ -46,16 +44,7 @@ def load_teacher_plan(path: Path | None = None, **given: Any) -> TeacherPlan:
     Raises:
         ConfigurationError: the file cannot be read, or a key or value in it cannot be; named, with what is allowed.
     """
-    values = _read(share_folder() / DEFAULTS) | (_read(path) if path is not None else {})
-    values |= {key: value for key, value in given.items() if value is not None}
-    try:
-        return TeacherPlan(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise ConfigurationError(f"{path}: there is no key '{key}'; allowed: {', '.join(TeacherPlan.model_fields)}.") from None
-        raise ConfigurationError(f"{path or 'the command line'}: {key} is {first['input']!r}: {first['msg'].lower()}.") from None
+    return load_plan_file(TeacherPlan, DEFAULTS, path, given)
 
 
 @dataclass(frozen=True)
@@ -95,15 +84,3 @@ def demonstrations_command(plan: TeacherPlan, round_: Round) -> list[str]:
     learner = ["--learner", str(round_.learner), "--keep-failures"] if round_.learner is not None else []
     return ["--factory", *factories, "--episodes", str(round_.episodes), "--out", str(round_.data), "--seed", str(round_.seed), "--workers",
             str(plan.workers), "--no-images", "--layouts", "--noise", f"{plan.noise:g}", *learner]  # fmt: skip
-
-
-def _read(path: Path) -> dict:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} holds {type(content).__name__}; keys with values are needed, as in {DEFAULTS}.")
-    return content

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,19 @@ from policies.learned.action_space import ACTION_NAMES
 from policies.learned.observation_space import state_names
 from policies.learned.pose_policy import NAME
 from policies.learned.pose_space import STEP_S
-from policies.learned.training.pose_network import PoseNetForExport
-from policies.learned.training.pose_task import PoseFrames, PoseTask, following, longest, read_frames, standing
+from policies.learned.training.pose_network import WIDTH, PoseNetForExport
+from policies.learned.training.pose_task import L1, PoseFrames, PoseTask, following, longest, read_frames, standing
 from policies.subtasks import SUBTASKS
 
 CHECK_EVERY = 20  # one demonstration in so many is not trained on, for the curves
-FEWEST = 20  # demonstrations
+FEWEST = 10  # demonstrations
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 512, 2e-2, 0.01
 GOING_ON_RATE = 8e-3  # of a network that has learnt from less data: a higher one begins anew
 MUON = ("blocks", "choices", "doing_blocks", "heads")  # layers: with it a loss that AdamW reached in 270 s was reached in 120 s
 
 
 def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: int = 1, device: str = "auto", begin_with: Path | None = None,
+                      loss: str = L1, width: int = WIDTH, episodes: int | None = None, checking: Sequence[Path] = (),
                       on_progress: Callable[[Any, dict], None] = lambda progress, figures: None) -> Path:  # fmt: skip
     """Trains, exports and describes the network; returns the ONNX file's path.
 
@@ -49,6 +51,10 @@ def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: 
         seed: of weights and samples.
         device: `auto`, `cpu` or `cuda`.
         begin_with: checkpoint of an earlier run, on less data.
+        loss: of chunks, one of `pose_task.LOSSES`.
+        width: of the network.
+        episodes: of each folder so many, the first ones; None: all.
+        checking: folders of demonstrations for the curves alone; none: one in `CHECK_EVERY` of the others.
         on_progress: called now and then with the progress and the latest figures.
 
     Raises:
@@ -56,7 +62,8 @@ def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: 
         PerceptionError: the checkpoint or the device is unfit.
     """
     sets = [Demonstrations(folder) for each in data for folder in (each, each / FAILURES) if folder == each or (folder / INFO).is_file()]
-    count = sum(len(demonstrations) for demonstrations in sets)
+    used = [demonstrations.episodes[:episodes] for demonstrations in sets]
+    count = sum(map(len, used))
     if count < FEWEST:
         raise DataSetError(f"{' and '.join(map(str, data))}: {count} demonstrations; {FEWEST} are needed: `humanoid generate --episodes` more.")
     for demonstrations in sets:
@@ -64,12 +71,14 @@ def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: 
             raise DataSetError(f"{demonstrations.folder} has {demonstrations.fps} frames per second; {1 / STEP_S:g} are needed: "
                                f"`humanoid generate --fps {1 / STEP_S:g}`.")  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
-    frames = PoseFrames.joined([read_frames(demonstrations) for demonstrations in sets])
-    kept = frames.episode % CHECK_EVERY == 0
-    training, checking = frames.part(np.flatnonzero(~kept)), frames.part(np.flatnonzero(kept))
+    read = [read_frames(demonstrations) for demonstrations in sets]
+    frames = PoseFrames.joined([each.part(np.flatnonzero(each.episode < len(rows))) for each, rows in zip(read, used)])
+    kept = frames.episode % CHECK_EVERY == 0 if not checking else np.zeros(len(frames), bool)
+    training = frames.part(np.flatnonzero(~kept))
+    check = PoseFrames.joined([read_frames(Demonstrations(folder)) for folder in checking]) if checking else frames.part(np.flatnonzero(kept))
     options = TrainingOptions(minutes=minutes, batch=BATCH, learning_rate=LEARNING_RATE if begin_with is None else GOING_ON_RATE, weight_decay=WEIGHT_DECAY, muon=MUON,
                               device=choose_device(device), seed=seed)  # fmt: skip
-    run = Run(NAME, PoseTask, training, checking, out, options)
+    run = Run(NAME, partial(PoseTask, loss=loss, width=width), training, check, out, options)
     if not run.resume() and begin_with is not None:
         run.go_on_from(begin_with)
     run.train(on_progress)
@@ -77,14 +86,14 @@ def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: 
     example = {"inputs": torch.randn(2, network.network.enter.in_features, generator=torch.Generator().manual_seed(0)),
                "allowed": torch.ones(2, len(SUBTASKS))}  # fmt: skip
     digest = hashlib.sha256("".join(
-        file_hash(demonstrations.folder / INFO) + json.dumps([row["episode"] for row in demonstrations.episodes]) for demonstrations in sets
+        file_hash(demonstrations.folder / INFO) + json.dumps([row["episode"] for row in rows]) for demonstrations, rows in zip(sets, used)
     ).encode()).hexdigest()  # fmt: skip
     return export_network(NAME, network, example, out, output_names=("chunk", "subtask", "done"), card={
         "actions": list(ACTION_NAMES), "state": list(state_names(RobotModel.load())), "subtasks": list(SUBTASKS),
         "following": {name: [SUBTASKS[k] for k in np.flatnonzero(row)] for name, row in zip(SUBTASKS, following(training))},
         "standing": [SUBTASKS[k] for k in np.flatnonzero(standing(training))],
         "longest": {name: round(float(s), 2) for name, s in zip(SUBTASKS, longest(training)) if np.isfinite(s)},
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "parameters": sum(p.numel() for p in network.parameters()), "loss": loss,
         "data_hash": digest, "demonstrations": count, "frames": len(training),
         "tasks": sorted({task for demonstrations in sets for task in demonstrations.tasks}),
         "command": "humanoid train teacher",

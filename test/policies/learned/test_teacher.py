@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnxruntime
 import pytest
 
 pytest.importorskip("torch")
@@ -17,7 +18,7 @@ from policies.data.reader import Demonstrations  # noqa: E402
 from policies.learned.pose_policy import PosePolicy  # noqa: E402
 from policies.learned.pose_space import MOVING, STEPS  # noqa: E402
 from policies.learned.training import train_pose  # noqa: E402
-from policies.learned.training.pose_task import BEFORE_FAILURE_S, _learnt_of_failure, longest, read_frames, standing  # noqa: E402
+from policies.learned.training.pose_task import BEFORE_FAILURE_S, LOSSES, _learnt_of_failure, longest, read_frames, standing  # noqa: E402
 from policies.learned.training.teacher import demonstrations_command, load_teacher_plan, rounds_of  # noqa: E402
 from policies.subtasks import SUBTASKS  # noqa: E402
 from policies.runtime import run_episode  # noqa: E402
@@ -86,7 +87,7 @@ def test_of_an_order_that_failed_by_turns_all_but_its_end_is_learnt():
 
 
 def test_a_network_is_trained_goes_on_is_exported_and_drives(demonstrations, tmp_path, monkeypatch):
-    with pytest.raises(DataSetError, match="2 demonstrations; 20 are needed"):
+    with pytest.raises(DataSetError, match="2 demonstrations; 10 are needed"):
         train_pose.train_pose_policy([demonstrations], tmp_path, minutes=0.02)
     monkeypatch.setattr(train_pose, "FEWEST", 2)
     path = train_pose.train_pose_policy([demonstrations], tmp_path, minutes=0.02, device="cpu")
@@ -105,6 +106,18 @@ def test_a_network_is_trained_goes_on_is_exported_and_drives(demonstrations, tmp
     with pytest.raises(_Enough):  # hardly trained, it does something, and the robot stands
         run_episode(model, load_factory(find_factory_file("line_side")), 3, policy=PosePolicy(model, path), on_tick=look)
     assert "stopped" not in ticks
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_makes_a_network_that_ships_and_says_the_same_each_time(demonstrations, tmp_path, monkeypatch, loss):
+    monkeypatch.setattr(train_pose, "FEWEST", 1)
+    path = train_pose.train_pose_policy([demonstrations], tmp_path, minutes=0.01, device="cpu", loss=loss, width=32, episodes=1, checking=[demonstrations])
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert card["loss"] == loss and card["demonstrations"] == 1 and np.isfinite(card["not_trained_on"]["check_hand_mm"])
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    given = {"inputs": np.random.default_rng(0).normal(size=(1, session.get_inputs()[0].shape[1])).astype(np.float32), "allowed": np.ones((1, len(SUBTASKS)), np.float32)}
+    first, again = session.run(None, given), session.run(None, given)
+    assert all(np.isfinite(one).all() and (one == other).all() for one, other in zip(first, again))
 
 
 class _Enough(Exception):
