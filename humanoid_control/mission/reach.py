@@ -33,6 +33,7 @@ BOARD = 0.02  # m that a shelf's board takes
 PUSHED = 0.08  # m that a tote is pulled or pushed over its surface without trouble
 # A tote further back is pulled to the edge by its near lip first. How far from the base its near edge may be for the waist to
 # bear that, by the height of its bottom; no tote is pulled from lower (the body bends too far) or higher.
+PULLED_TO = (0.04, 0.07)  # m from a surface's front edge to a tote that was pulled there, at least and at most
 PULL_HEIGHTS = np.array([0.65, 0.75, 0.92])
 PULL_REACH = np.array([0.51, 0.56, 0.56])
 
@@ -85,6 +86,20 @@ def reachable_depth(station: Station, carrier: LoadCarrier, bottom: float, y: fl
 def pull_reach(width: float | np.ndarray, bottom: float | np.ndarray) -> float | np.ndarray:
     """Metres from the base up to which the middle of a tote (width and height of its bottom in m) may be to be pulled by its near lip."""
     return np.interp(bottom, PULL_HEIGHTS, PULL_REACH) + 0.5 * width
+
+
+def pull_distance(
+    behind_edge: float | np.ndarray, width: float | np.ndarray, legs: float | np.ndarray, reach: float | np.ndarray
+) -> float | np.ndarray:  # fmt: skip
+    """Metres to pull a tote so that it stands close behind its surface's front edge, where the waist bears it.
+
+    Args:
+        behind_edge: m from the station's front edge to the tote's middle.
+        width: m, of the tote from front to back.
+        legs: m from the edge at which legs keep off the station.
+        reach: m from the base up to which the tote is handled with ease.
+    """
+    return behind_edge - 0.5 * width - np.clip(reach - legs - 0.5 * width, *PULLED_TO)
 
 
 def stance_distance(

@@ -7,7 +7,7 @@ finds. Nothing in either is known only to a simulation.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from humanoid_control.errors import FactoryError, OrderError
 from humanoid_control.footprint import footprint_from_base, odom_from_footprint
 from humanoid_control.mission.factory import Conveyor, Factory, Order, Tote
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS
-from humanoid_control.mission.placement import Placement, initial_placements, ordered_placement
+from humanoid_control.mission.placement import Placement, initial_placements, is_to_be_pulled, ordered_placement
 from humanoid_control.mission.reach import free_height, leg_distance, working_height
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.standing_body import LimbKinematics
@@ -176,6 +176,11 @@ class OrderSense:
     def placements(self) -> tuple[Placement, Placement]:
         """Where the tote stood when the order began, and where it shall stand."""
         return self._from, self._ordered
+
+    def is_to_be_pulled(self, source_from_tote: np.ndarray) -> bool:
+        """Whether the tote (4, 4) stands too far back on its surface to be gripped as usual, where it can be pulled."""
+        seen = replace(self._from, pose=(float(source_from_tote[0, 3]), float(source_from_tote[1, 3]), yaw_of(source_from_tote)))
+        return is_to_be_pulled(self._factory, self._order.tote, self._placements | {self._order.tote: seen})
 
     def done(self) -> None:
         """The order is done: its tote stands where it was to."""

@@ -17,7 +17,7 @@ from humanoid_control.footprint import odom_from_footprint
 from humanoid_control.mission.factory import Factory, Order
 from humanoid_control.mission.headroom import Headroom
 from humanoid_control.robot_model import RobotModel
-from humanoid_control.transforms import from_pose, inverse, yaw_of
+from humanoid_control.transforms import from_pose, inverse, planar, to_pose, yaw_of
 from humanoid_control.types import FRAME_ODOM, WholeBodyTarget
 from perception.errors import PerceptionError
 from perception.network_file import open_network
@@ -27,12 +27,14 @@ from policies.learned.chunks import Chunk, ChunkPlayer
 from policies.learned.observation_space import BodySense, OrderSense
 from policies.learned.placing import Placing, is_misplaced, is_placed
 from policies.learned.pose_space import (
-    ACTIVE, GOAL_PLACE, MOVES, MOVING, REPLAN_S, SCALES, STEP_S, TURNS, VELOCITY, Memory, decode_step, pose_inputs, reference_hands, tote_numbers,
+    ACTIVE, GOAL_PLACE, MOVES, MOVING, REPLAN_S, SCALES, SOURCE_SURFACE, STEP_S, TURNS, VELOCITY, Memory, decode_step, pose_inputs, reference_hands, stances,
+    tote_numbers, way_to_pull,
 )  # fmt: skip
 from policies.learned.walking import Walking
 from policies.learned.way_sense import WaySense
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import hand_in_tote, holds_lip, openings_text, tote_facing
+from policies.scripted.pulling import Pull
 from policies.subtasks import SUBTASKS
 
 NAME = "pose_policy"
@@ -42,7 +44,8 @@ FADE_S = 0.2
 PLAYED = round((REPLAN_S + FADE_S) / STEP_S)  # steps of a chunk
 GRIPPER_FORCE = 20.0  # N
 DONE_FROM = 0.6  # likelihood
-REACH, GRIP, SET_DOWN, LET_GO, STEP_BACK = (SUBTASKS.index(name) for name in ("reach", "grip", "set_down", "let_go", "step_back"))
+READY, REACH, REACH_LIP, GRIP, PULL, ALIGN, SET_DOWN, LET_GO, STEP_BACK = map(
+    SUBTASKS.index, ("ready", "reach", "reach_lip", "grip", "pull", "align", "set_down", "let_go", "step_back"))  # fmt: skip
 OVERDUE_TIMES, OVERDUE_S = 2.0, 2.0  # what demonstrations took, and s, after which a sub-task in which the robot stands is over
 MISSED_S = 2.0  # s of gripping nothing, after which it gives up: no demonstration goes on from there
 UNSEEN_S = 5.0  # without the tote's pose or a surface's, after which it gives up
@@ -114,6 +117,8 @@ class PosePolicy:
         self._goal: np.ndarray | None = None
         self._place = np.zeros(3)  # m in `odom`
         self._is_placed = False
+        self._pull: Pull | None = None
+        self._is_to_be_pulled = False
         self._said = ("begin", "", 0.0, 0.0)
         self._next_s = self._look_s = -np.inf
         self._last: WholeBodyTarget | None = None
@@ -141,6 +146,8 @@ class PosePolicy:
                 except OrderError as error:
                     self._outcome, self._detail = FAILED, str(error)
         target = self._player.target(now, footprint) if self._outcome == RUNNING and not problem else None
+        if target is not None and self._pull is not None:
+            target = self._pulling(target, footprint)
         if target is not None and target.base_velocity.any():
             velocity, problem, too_long = self._walking.velocity(target.base_velocity, self._said[0], observation.poses, observation.estimate, now)
             target = replace(target, base_velocity=velocity)
@@ -210,12 +217,14 @@ class PosePolicy:
         self._check_grip(observation)
         inputs = pose_inputs(state, reference, self._goal, self._told_way, tote, np.array(self._memory.subtask), np.array(self._memory.elapsed_s),
                              subtasks=len(SUBTASKS))  # fmt: skip
-        allowed = self._may_follow()
+        now = observation.stamp_s
+        surface = self._goal[SOURCE_SURFACE]
+        self._is_to_be_pulled = self._orders.is_to_be_pulled(inverse(_planar(surface)) @ _planar(tote))
+        allowed = self._may_follow(now)
         chunks, subtasks, done = self._session.run(None, {"inputs": inputs[None], "allowed": allowed})
         chunk, likely = chunks[0].mean(axis=0), subtasks[0].mean(axis=0)
         if not (np.isfinite(chunk).all() and np.isfinite(likely).all()):
             raise OrderError(f"the network (sha256 {self.sha256[:12]}) says what is no number")
-        now = observation.stamp_s
         subtask = int(likely.argmax())
         if self._stands[subtask]:
             chunk[:, MOVING] = 0.0
@@ -225,8 +234,16 @@ class PosePolicy:
             self._bending.plan([inverse(footprint) @ faces @ hand_in_tote(carrier, side) for side in (0, 1)])
         elif subtask == LET_GO:
             self._bending.forget()
+        if subtask != PULL:
+            self._pull = None
+        elif self._pull is None:
+            hands = [from_pose(hand) for hand in wanted.hand_poses]
+            self._pull = Pull(_pose(footprint), tuple(hands if wanted.frame == FRAME_ODOM else [footprint @ hand for hand in hands]), float(way_to_pull(self._goal, tote)))
         if subtask == STEP_BACK and self._memory.subtask == LET_GO:
             self._is_placed = self._is_measured() and is_placed(self._off_place())
+        self._walking.aim(self._stance_of(subtask, state, tote, footprint))
+        if self._walking.steps_up:  # once begun they are gone to their end
+            chunk[:, MOVING] = not self._walking.has_arrived(now)
         self._memory = Memory(subtask, REPLAN_S + (self._memory.elapsed_s if subtask == self._memory.subtask else 0.0))
         self._said = (SUBTASKS[subtask], "", 0.0, disagreement(chunks[0], subtasks[0]))
         if done[0].mean() > DONE_FROM or (self._is_placed and subtask != STEP_BACK):  # what comes after the last step back is the end
@@ -242,7 +259,27 @@ class PosePolicy:
 
         self._player.take(Chunk(now, STEP_S, chunk, decode), now)
 
-    def _may_follow(self) -> np.ndarray:
+    def _pulling(self, target: WholeBodyTarget, footprint: np.ndarray) -> WholeBodyTarget:
+        """The target, with both hands and the walk of a pull: learnt, hands sway with the body, and one slips off the lip."""
+        velocity, hands, velocities = self._pull.step(_pose(footprint), PERIOD_S)
+        return replace(target, frame=FRAME_ODOM, base_velocity=velocity, hand_poses=np.array([to_pose(hand) for hand in hands]), hand_active=np.full(2, True),
+                       hand_velocities=velocities, gripper_openings=np.zeros(2))  # fmt: skip
+
+    def _stance_of(self, subtask: int, state: np.ndarray, tote: np.ndarray, footprint: np.ndarray) -> np.ndarray | None:
+        """(3,) x, y in m and heading in `odom` that it steps up to in a sub-task; None in those in which it does not.
+
+        Args:
+            subtask: its number.
+            state, tote: as of `pose_inputs`.
+            footprint: (4, 4) odom_from_base_footprint.
+        """
+        if subtask not in (READY, ALIGN):
+            return None
+        grip, pull, set_down = stances(state, self._goal, tote)
+        stance = set_down if subtask == ALIGN else pull if self._is_to_be_pulled else grip
+        return _pose(footprint @ planar(*stance))
+
+    def _may_follow(self, now: float) -> np.ndarray:
         """(1, K) float32 which sub-tasks may come: as in demonstrations, but none for ever, and no tote is let go beside its place."""
         doing, allowed = self._memory.subtask, self._allowed[self._memory.subtask, None].copy()
         may_end = self._memory.elapsed_s > self._overdue_s[doing]
@@ -250,6 +287,15 @@ class PosePolicy:
             is_beside = self._is_measured() and is_misplaced(self._off_place(), is_stacked=self._is_stacked())
             allowed[0, LET_GO] *= not is_beside
             may_end &= self._is_measured() and is_placed(self._off_place()) and not is_beside
+        if doing in (READY, ALIGN):
+            has_arrived = self._walking.has_arrived(now)
+            may_end |= has_arrived
+            allowed[0, REACH] *= has_arrived and not self._is_to_be_pulled
+            allowed[0, REACH_LIP] *= has_arrived and self._is_to_be_pulled
+            allowed[0, SET_DOWN] *= has_arrived
+        if self._pull is not None:
+            may_end |= self._pull.is_over
+            allowed[0, np.arange(len(SUBTASKS)) != doing] *= self._pull.is_over
         allowed[0, doing] *= not may_end
         return allowed
 
@@ -284,6 +330,16 @@ class PosePolicy:
     def _is_measured(self) -> bool:
         """Whether the order has a place: on a moving belt there is none."""
         return not self._orders.belt_speed
+
+
+def _planar(numbers: np.ndarray) -> np.ndarray:
+    """(4, 4) of x, y in m, whatever, and cosine and sine of the heading."""
+    return planar(*numbers[:2], np.arctan2(numbers[4], numbers[3]))
+
+
+def _pose(frame: np.ndarray) -> np.ndarray:
+    """(3,) x, y in m and heading of an upright frame (4, 4)."""
+    return np.array([*frame[:2, 3], yaw_of(frame)])
 
 
 def disagreement(chunks: np.ndarray, subtasks: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from humanoid_control.control_loop import BASE_VELOCITY_LIMIT, HAND_REACH, PELVIS_HEIGHT_RANGE, TORSO_PITCH_RANGE
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS
-from humanoid_control.mission.reach import HEAVY, bearable_reach, pull_reach, stance_distance
+from humanoid_control.mission.reach import HEAVY, bearable_reach, pull_distance, pull_reach, stance_distance
 from humanoid_control.transforms import rotation_of_vector, to_pose
 from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTarget
 from policies.learned import action_space
@@ -114,20 +114,9 @@ def pose_inputs(
     body = np.concatenate([state[..., WAIST], VELOCITY_SHARE * state[..., UPPER_VELOCITIES], state[..., FINGERS_OPEN] / NEAR,
                            state[..., FINGERS_FORCE] / 20.0, state[..., FINGERS_FORCE.stop : MASSES.stop]], axis=-1)  # fmt: skip
     place, source = goal[..., GOAL_PLACE], goal[..., SOURCE_PLACE]
-    # The tote's heading, of two equal ones that which faces as its station does while it is there, and later as the robot does.
-    cos, sin = tote[..., 3], tote[..., 4]
-    there = np.hypot(tote[..., 0] - source[..., 0], tote[..., 1] - source[..., 1]) < AT_SOURCE
-    faces = np.where(there, cos * source[..., 3] + sin * source[..., 4], cos)
-    length = np.maximum(np.hypot(cos, sin), 1e-6) * np.where(faces < 0, -1.0, 1.0)
-    cos, sin = cos / length, sin / length
+    cos, sin = _tote_heading(goal, tote)
     tote_in_goal = _turned(tote[..., :3] - place[..., :3], place[..., 3], place[..., 4])
-    surface = goal[..., SOURCE_SURFACE]
-    tote_in_source = _turned(tote[..., :3] - surface[..., :3], surface[..., 3], surface[..., 4])
-    tote_in_source[..., 0] -= surface[..., 5]  # m behind its front edge
-    surface = goal[..., GOAL_SURFACE]
-    behind = _turned(place[..., :3] - surface[..., :3], surface[..., 3], surface[..., 4])[..., 0] - surface[..., 5]
-    carried = state[..., MASSES].sum(axis=-1)
-    mass = np.where(carried > LIFTED, carried, HEAVY)
+    tote_in_source = _behind_edge(tote, goal[..., SOURCE_SURFACE])
     hands_in_tote = _turned(hands[..., :3] - tote[..., None, :3], cos[..., None], sin[..., None])
     hands_in_goal = _turned(hands[..., :3] - place[..., None, :3], place[..., None, 3], place[..., None, 4])
     columns = hands[..., 3:].reshape(*hands.shape[:-1], 2, 3)
@@ -140,10 +129,59 @@ def pose_inputs(
         told += [np.clip(offset, -1.5, 1.5), np.clip(offset / NEAR, -2.0, 2.0)]
     off = 2 * (cos * place[..., 4] - sin * place[..., 3]) * (cos * place[..., 3] + sin * place[..., 4])  # sine of twice the angle
     told += [np.clip(off[..., None] / scale, -2.0, 2.0) for scale in (2 * TURNED, 1.0)]
-    told += [_stood_before(tote[..., :2], cos, sin, *_stances(tote[..., 2], tote_in_source[..., 0], HEAVY, goal, SOURCE_ROOM)),
-             _stood_before(place[..., :2], place[..., 3], place[..., 4], *_stances(place[..., 2], behind, mass, goal, GOAL_ROOM))]
+    at_source, at_goal = _stance_distances(state, goal, tote)
+    told += [_stood_before(tote[..., :2], cos, sin, *at_source), _stood_before(place[..., :2], place[..., 3], place[..., 4], *at_goal)]
     told += [_flat(_fine(hands_in_tote)), np.eye(subtasks)[subtask], *(np.clip(elapsed_s / s, 0.0, 1.0)[..., None] for s in ELAPSED_S)]
     return np.concatenate(told, axis=-1).astype(np.float32)
+
+
+def stances(state: np.ndarray, goal: np.ndarray, tote: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) x, y in m and heading in `base_footprint` of where to stand to grip the tote, to pull it, and to set it down.
+
+    Args:
+        state, goal, tote: as of `pose_inputs`.
+    """
+    (grip, pull), (set_down, _) = _stance_distances(state, goal, tote)
+    cos, sin = _tote_heading(goal, tote)
+    place = goal[..., GOAL_PLACE]
+    return np.stack([
+        np.stack([x - distance * cos_, y - distance * sin_, np.arctan2(sin_, cos_)], axis=-1)
+        for x, y, cos_, sin_, distance in ((tote[..., 0], tote[..., 1], cos, sin, grip), (tote[..., 0], tote[..., 1], cos, sin, pull),
+                                           (*np.moveaxis(place, -1, 0)[[0, 1, 3, 4]], set_down))
+    ], axis=-2)  # fmt: skip
+
+
+def way_to_pull(goal: np.ndarray, tote: np.ndarray) -> np.ndarray:
+    """(...) m to pull the tote to the edge of its surface; arguments as of `pose_inputs`."""
+    bottom, behind = tote[..., 2], _behind_edge(tote, goal[..., SOURCE_SURFACE])[..., 0]
+    length, width = _sizes(goal)
+    return pull_distance(behind, width, goal[..., SOURCE_ROOM][..., 1], bearable_reach(length, HEAVY, bottom))
+
+
+def _tote_heading(goal: np.ndarray, tote: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(...) cosine and sine of the tote's heading, of two equal ones that which faces as its station does while it is there, and later
+    as the robot does."""
+    cos, sin, source = tote[..., 3], tote[..., 4], goal[..., SOURCE_PLACE]
+    there = np.hypot(tote[..., 0] - source[..., 0], tote[..., 1] - source[..., 1]) < AT_SOURCE
+    faces = np.where(there, cos * source[..., 3] + sin * source[..., 4], cos)
+    length = np.maximum(np.hypot(cos, sin), 1e-6) * np.where(faces < 0, -1.0, 1.0)
+    return cos / length, sin / length
+
+
+def _behind_edge(place: np.ndarray, surface: np.ndarray) -> np.ndarray:
+    """(..., 3) m that a place (..., 3 or more) is behind the front edge of a surface (..., 6), beside its middle, and above it."""
+    at = _turned(place[..., :3] - surface[..., :3], surface[..., 3], surface[..., 4])
+    at[..., 0] -= surface[..., 5]
+    return at
+
+
+def _stance_distances(state: np.ndarray, goal: np.ndarray, tote: np.ndarray) -> tuple[tuple, tuple]:
+    """For the tote and for its place: (...) each, m before its middle where it is handled, and where it is pulled from."""
+    place = goal[..., GOAL_PLACE]
+    carried = state[..., MASSES].sum(axis=-1)
+    mass = np.where(carried > LIFTED, carried, HEAVY)
+    return (_stances(tote[..., 2], _behind_edge(tote, goal[..., SOURCE_SURFACE])[..., 0], HEAVY, goal, SOURCE_ROOM),
+            _stances(place[..., 2], _behind_edge(place, goal[..., GOAL_SURFACE])[..., 0], mass, goal, GOAL_ROOM))  # fmt: skip
 
 
 def _turned(offset: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
@@ -165,9 +203,15 @@ def _ahead(way: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 def _stances(bottom: np.ndarray, behind_edge: np.ndarray, mass: np.ndarray | float, goal: np.ndarray, room: slice) -> tuple:
     """(...) each: m before the middle of a tote from where it is handled, and from where it is pulled. See `mission.reach`."""
-    length, width = (goal[..., KIND] @ np.array([getattr(carrier, of) for carrier in LOAD_CARRIERS.values()]) for of in ("length", "width"))
+    length, width = _sizes(goal)
     legs = goal[..., room][..., 1]
     return tuple(stance_distance(behind_edge, legs, reach) for reach in (bearable_reach(length, mass, bottom), pull_reach(width, bottom)))
+
+
+def _sizes(goal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(...) m, length and width of the tote."""
+    length, width = (goal[..., KIND] @ np.array([getattr(carrier, of) for carrier in LOAD_CARRIERS.values()]) for of in ("length", "width"))
+    return length, width
 
 
 def _stood_before(place: np.ndarray, cos: np.ndarray, sin: np.ndarray, stance: np.ndarray, pulling: np.ndarray) -> np.ndarray:

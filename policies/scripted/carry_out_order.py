@@ -19,7 +19,7 @@ from humanoid_control.mission.factory import Conveyor, Factory, Order
 from humanoid_control.mission.path_planning import FloorMap
 from humanoid_control.mission.placement import Placement, fits_on, initial_placements, is_to_be_pulled, ordered_placement
 from humanoid_control.mission.reach import (
-    HAND_WIDTH, HEAVY, LEG_HALF_WIDTH, LEG_REACH_UPRIGHT, WRIST_WIDTH, bearable_reach, free_height, leg_distance, pull_reach,
+    HAND_WIDTH, HEAVY, LEG_HALF_WIDTH, LEG_REACH_UPRIGHT, WRIST_WIDTH, bearable_reach, free_height, leg_distance, pull_distance, pull_reach,
     stance_distance, working_height,
 )  # fmt: skip
 from humanoid_control.robot_model import RobotModel
@@ -33,7 +33,8 @@ from policies.scripted.grips import (
     hand_at_near_lip, hand_in_tote, holds_lip, openings_text, tote_facing, tote_from_hands,
 )  # fmt: skip
 from policies.scripted.motions import OPEN, STANCE_TOLERANCE, STANDOFF, Motions, OrderFailedError, Script
-from policies.scripted.navigation import CARRYING, EMPTY_HANDED, STEPPING_UP, velocity_to
+from policies.scripted.pulling import Pull
+from policies.scripted.navigation import CARRYING, EMPTY_HANDED, STEPPING_UP
 
 PERIOD_S = 0.02
 CLEARANCE = 0.05  # m under the tote, at least, when it leaves or comes in over a surface
@@ -43,8 +44,6 @@ MAX_TRIES = 3
 SURE, TOO_UNSURE, LOOK_S = 0.012, 0.03, 3.0  # m of deviation of a tote's place, and s that it takes to look for less
 REACH_SLACK = 0.03  # m of reach too far that is not worth pulling or pushing a tote
 LIP_READY_DISTANCE = 0.43  # m from the base to the middle of a tote whose near lip the hands have close to the body
-LIP_LIFT, LIP_LIFT_SPEED, PULL_SPEED = 0.02, 0.04, 0.10  # m, m/s, m/s (reached within 1 s)
-PULLED_TO = (0.04, 0.07)  # m from a surface's front edge to a tote that was pulled there, at least and at most
 BESIDE = 0.06  # m that a hand comes and goes beside a tote
 HAND_HALF_HEIGHT = 0.075  # m, of an open hand on its side, and what it is kept off
 
@@ -493,10 +492,10 @@ class CarryOutOrder(Motions):
 
     def _pull_distance(self) -> float:
         """Metres to where the tote is so close behind its surface's front edge that the waist bears it as it stands."""
-        tote, half = self._source_tote(), 0.5 * self._tote.carrier.width
-        bottom, (behind_edge, _) = float(tote[2, 3]), self._behind_edge(self._source_station, tote)
+        tote = self._source_tote()
+        behind_edge, _ = self._behind_edge(self._source_station, tote)
         legs = self._leg_distance(self._source_station, tote)
-        return behind_edge - float(np.clip(self._bearable_reach(bottom) - legs, half + PULLED_TO[0], half + PULLED_TO[1]))
+        return float(pull_distance(behind_edge, self._tote.carrier.width, legs, self._bearable_reach(float(tote[2, 3]))))
 
     def _place_stance(self) -> np.ndarray:
         return self._stance_before(self._factory.station(self._place.station), self._goal_tote())
@@ -595,27 +594,13 @@ class CarryOutOrder(Motions):
         yield from self._move_hands(goals, posture=posture, opening=0.0, speed=0.10, settle=0.2)
 
     def _pull(self, distance: float) -> Script:
-        """Walks backwards with the tote by its near lip, which is raised a little: it drags on its far feet alone.
-
-        Flat, it would tip over its near feet wherever friction is above 0.6, as the lip is that much higher than half the
-        feet are apart; and all of its weight would drag. Hands go straight while the body sways over its steps.
-        """
-        start, hands, back = self._pose.copy(), self._actual_hands(), self._forward(-1.0)
-        gone = raised = rate = 0.0
-        while gone < distance or raised > 0.0:
-            is_there = gone >= distance
-            rate = 0.0 if is_there else min(rate + PULL_SPEED * PERIOD_S, PULL_SPEED)
-            gone += rate * PERIOD_S
-            raised = max(raised - LIP_LIFT_SPEED * PERIOD_S, 0.0) if is_there else min(raised + LIP_LIFT_SPEED * PERIOD_S, LIP_LIFT)
-            by = gone * back + [0.0, 0.0, raised]
-            velocities = np.zeros((2, 6))
-            velocities[:, :3] = rate * back
-            velocity = np.zeros(3)
-            if not is_there:
-                velocity = velocity_to(self._pose, start + [*(gone * back[:2]), 0.0], CARRYING) - [rate, 0.0, 0.0]
-            yield self._target(velocity=velocity, hands=tuple(_shifted(h, by) for h in hands), opening=0.0, hand_velocities=velocities)
+        """Pulls the tote by its near lip."""
+        pull = Pull(self._pose, self._actual_hands(), distance)
+        while not pull.is_over:
+            velocity, hands, velocities = pull.step(self._pose, PERIOD_S)
+            yield self._target(velocity=velocity, hands=hands, opening=0.0, hand_velocities=velocities)
         while self._observation.control.mode == "walking":
-            yield self._target(hands=tuple(_shifted(h, gone * back) for h in hands), opening=0.0)
+            yield self._target(hands=hands, opening=0.0)
 
     def _lift(self) -> Script:
         self._grip_transforms = tote_from_hands(self._source_tote(), self._actual_hands())

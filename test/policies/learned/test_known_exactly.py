@@ -10,9 +10,10 @@ from humanoid_control.robot_model import RobotModel
 from humanoid_control.transforms import planar
 from policies.learned.pose_policy import MISSED_S, OVERDUE_S, PosePolicy
 from policies.learned.pose_space import Memory
+from policies.scripted.pulling import Pull
 from policies.subtasks import SUBTASKS
 
-LONG_S = 100.0
+LONG_S, NOW = 100.0, 10.0
 
 
 class Look:
@@ -36,7 +37,7 @@ def following(policy, subtask, elapsed_s, off=(0.0, 0.0, 0.0)):
     policy._memory = Memory(SUBTASKS.index(subtask), elapsed_s)
     policy._place = np.array([0.0, 0.0, 0.8])
     policy._odom_from_tote = planar(off[0], off[1], 0.0, 0.8 + off[2])
-    return {SUBTASKS[k] for k in np.flatnonzero(policy._may_follow()[0])}
+    return {SUBTASKS[k] for k in np.flatnonzero(policy._may_follow(NOW)[0])}
 
 
 def test_no_sub_task_in_which_it_stands_lasts_for_ever(policy):
@@ -60,3 +61,25 @@ def test_hands_that_closed_on_nothing_are_told(policy):
             policy._check_grip(Look(openings))
     policy._memory = Memory(SUBTASKS.index("grip"), 0.5 * MISSED_S)
     policy._check_grip(Look((0.09, 0.09)))  # they are closing
+
+
+@pytest.mark.parametrize("is_to_be_pulled, comes", [(False, "reach"), (True, "reach_lip")])
+def test_hands_reach_where_it_stands_before_the_tote_and_for_what_the_tote_needs(policy, is_to_be_pulled, comes):
+    policy._is_to_be_pulled = is_to_be_pulled
+    policy._walking.begin()
+    assert following(policy, "ready", LONG_S) == {"ready"}
+    policy._walking._arrived_s = NOW - 1.0
+    assert following(policy, "ready", 1.0) == {comes}
+    assert following(policy, "align", 1.0) == {"set_down"}
+    policy._walking.begin()
+    assert following(policy, "align", 1.0) == {"align"}
+
+
+def test_a_pull_goes_on_to_its_end_and_no_further(policy):
+    policy._pull = Pull(np.zeros(3), (np.eye(4), np.eye(4)), 0.1)
+    assert following(policy, "pull", LONG_S) == {"pull"}
+    while not policy._pull.is_over:
+        policy._pull.step(np.zeros(3), 0.02)
+    after = following(policy, "pull", 1.0)
+    policy._pull = None
+    assert "let_go" in after and "pull" not in after

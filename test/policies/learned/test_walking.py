@@ -9,7 +9,7 @@ from humanoid_control.nodes.factory_file import find_factory_file
 from humanoid_control.transforms import inverse, planar, to_pose
 from humanoid_control.types import BaseEstimate
 from perception.poses import ObjectPose, PoseSet, surface_name
-from policies.learned.walking import BLOCKED_S, Walking
+from policies.learned.walking import BLOCKED_S, HELD_S, STANDS_S, Walking
 from policies.scripted.navigation import EMPTY_HANDED, FACE_FORWARD_BEYOND
 
 FACTORY = load_factory(find_factory_file("rack_to_table"))
@@ -36,7 +36,7 @@ def walking(x=-1.5, y=0.0, yaw=0.0, way=(1.0, 0.0, 0.5, 1.0, 0.0, 0.5), people=(
     return lambda wanted, subtask, now=0.0: made.velocity(wanted, subtask, poses, estimate, now)
 
 
-def test_a_far_way_is_followed_and_the_last_stretch_is_the_networks():
+def test_a_far_way_is_followed_and_near_its_end_the_network_walks():
     left = (0.0, 1.0, FACE_FORWARD_BEYOND + 0.5) * 2
     velocity, problem, _ = walking(way=left)(AHEAD, "approach")
     assert velocity[2] == pytest.approx(EMPTY_HANDED.turning) and abs(velocity[0]) < 0.05 and not problem
@@ -59,3 +59,37 @@ def test_it_does_not_walk_into_a_station_and_says_when_that_was_for_too_long():
     assert ask(AHEAD, "ready", BLOCKED_S + 0.1)[2]
     assert not ask(-AHEAD, "ready", BLOCKED_S + 0.2)[2]  # it wants to go back: nothing is in the way
     assert not ask(AHEAD, "ready", BLOCKED_S + 0.3)[2]
+
+
+def step_up(distance, left=0.0, x=-1.5):
+    """Asks for the velocity, time by time, of one that steps up to so many m ahead and to the left."""
+    made = Walking(FACTORY, FloorMap(FACTORY))
+    poses, estimate = seen_from(x, 0.0, 0.0)
+    made.look(poses, estimate, np.array((1.0, 0.0, 0.5) * 2))
+    made.aim(np.array([distance, left, 0.0]))
+    return made, lambda now: made.velocity(AHEAD, "ready", poses, estimate, now)[0]
+
+
+def test_the_last_steps_lead_to_the_stance_and_end_there():
+    made, ask = step_up(0.2, left=0.1)
+    assert not made.steps_up
+    velocity = ask(0.0)
+    assert made.steps_up and velocity[0] > 0.1 and velocity[1] > 0.05 and not made.has_arrived(10.0)
+    made.aim(np.array([0.01, 0.0, 0.0]))
+    assert not ask(1.0).any() and not made.has_arrived(1.0) and made.has_arrived(1.0 + STANDS_S)
+    made.aim(np.array([0.05, 0.0, 0.0]))  # it sways: it has been there all the same
+    assert not ask(2.0).any()
+    made.aim(None)
+    assert not made.steps_up and not made.has_arrived(3.0)
+
+
+def test_a_stance_that_a_station_holds_it_off_by_little_is_reached():
+    made, ask = step_up(0.05, x=-0.2)
+    ask(0.0)
+    assert not made.has_arrived(HELD_S)
+    ask(HELD_S + 0.1)
+    assert made.has_arrived(HELD_S + 0.1 + STANDS_S)
+    far, ask = step_up(0.3, x=-0.2)
+    ask(0.0)
+    ask(HELD_S + 0.1)
+    assert not far.has_arrived(10.0)
