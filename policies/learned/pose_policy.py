@@ -28,12 +28,12 @@ from policies.learned.observation_space import BodySense, OrderSense
 from policies.learned.placing import Placing, is_misplaced, is_placed
 from policies.learned.pose_space import (
     ACTIVE, GOAL_PLACE, MOVES, MOVING, REPLAN_S, SCALES, SOURCE_SURFACE, STEP_S, TURNS, VELOCITY, Memory, decode_step, pose_inputs, reference_hands, stances,
-    tote_numbers, way_to_pull,
+    too_far_to_lift, tote_numbers, way_to_pull,
 )  # fmt: skip
 from policies.learned.walking import Walking
 from policies.learned.way_sense import WaySense
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
-from policies.scripted.grips import hand_in_tote, holds_lip, openings_text, tote_facing
+from policies.scripted.grips import LIP_OPENING, REACH_SLACK, hand_in_tote, holds_lip, openings_text, tote_facing
 from policies.scripted.pulling import Pull
 from policies.subtasks import SUBTASKS
 
@@ -44,8 +44,8 @@ FADE_S = 0.2
 PLAYED = round((REPLAN_S + FADE_S) / STEP_S)  # steps of a chunk
 GRIPPER_FORCE = 20.0  # N
 DONE_FROM = 0.6  # likelihood
-READY, REACH, REACH_LIP, GRIP, PULL, ALIGN, SET_DOWN, LET_GO, STEP_BACK = map(
-    SUBTASKS.index, ("ready", "reach", "reach_lip", "grip", "pull", "align", "set_down", "let_go", "step_back"))  # fmt: skip
+READY, REACH, REACH_LIP, GRIP, GRIP_LIP, PULL, DRAW_NEAR, LIFT, ALIGN, SET_DOWN, LET_GO, STEP_BACK = map(
+    SUBTASKS.index, ("ready", "reach", "reach_lip", "grip", "grip_lip", "pull", "draw_near", "lift", "align", "set_down", "let_go", "step_back"))  # fmt: skip
 OVERDUE_TIMES, OVERDUE_S = 2.0, 2.0  # what demonstrations took, and s, after which a sub-task in which the robot stands is over
 MISSED_S = 2.0  # s of gripping nothing, after which it gives up: no demonstration goes on from there
 UNSEEN_S = 5.0  # without the tote's pose or a surface's, after which it gives up
@@ -118,7 +118,8 @@ class PosePolicy:
         self._place = np.zeros(3)  # m in `odom`
         self._is_placed = False
         self._pull: Pull | None = None
-        self._is_to_be_pulled = False
+        self._is_to_be_pulled = self._holds_near_lip = self._is_too_far = False
+        self._stood_at = np.eye(4)  # odom_from_base_footprint, before it bent
         self._said = ("begin", "", 0.0, 0.0)
         self._next_s = self._look_s = -np.inf
         self._last: WholeBodyTarget | None = None
@@ -220,6 +221,9 @@ class PosePolicy:
         now = observation.stamp_s
         surface = self._goal[SOURCE_SURFACE]
         self._is_to_be_pulled = self._orders.is_to_be_pulled(inverse(_planar(surface)) @ _planar(tote))
+        if self._memory.subtask == READY:
+            self._stood_at = footprint
+        self._is_too_far = bool(too_far_to_lift(self._goal, tote_numbers(self._stood_at, self._odom_from_tote)) > REACH_SLACK)
         allowed = self._may_follow(now)
         chunks, subtasks, done = self._session.run(None, {"inputs": inputs[None], "allowed": allowed})
         chunk, likely = chunks[0].mean(axis=0), subtasks[0].mean(axis=0)
@@ -228,6 +232,8 @@ class PosePolicy:
         subtask = int(likely.argmax())
         if self._stands[subtask]:
             chunk[:, MOVING] = 0.0
+        if subtask == GRIP_LIP:  # fingers close, and what raises the lip is the pull
+            chunk[:, MOVES[0].start : MOVES[1].stop] = 0.0
         if subtask == REACH and self._memory.subtask != REACH:
             faces = tote_facing(self._odom_from_tote, yaw_of(footprint))
             carrier = self._factory.tote(self._tote).carrier
@@ -293,6 +299,12 @@ class PosePolicy:
             allowed[0, REACH] *= has_arrived and not self._is_to_be_pulled
             allowed[0, REACH_LIP] *= has_arrived and self._is_to_be_pulled
             allowed[0, SET_DOWN] *= has_arrived
+        if doing in (GRIP, DRAW_NEAR) and not may_end:
+            allowed[0, LIFT] *= not self._is_too_far
+            may_end |= doing == DRAW_NEAR and not self._is_too_far
+        if doing == GRIP_LIP:  # what is held is pulled
+            allowed[0] = 0.0
+            allowed[0, PULL if self._holds_near_lip else GRIP_LIP] = 1.0
         if self._pull is not None:
             may_end |= self._pull.is_over
             allowed[0, np.arange(len(SUBTASKS)) != doing] *= self._pull.is_over
@@ -303,8 +315,10 @@ class PosePolicy:
         """Raises:
             OrderError: hands have closed, and on no lip.
         """
-        openings = observation.state.gripper_openings
-        if self._memory.subtask == GRIP and self._memory.elapsed_s >= MISSED_S and not holds_lip(openings):
+        openings, doing = observation.state.gripper_openings, self._memory.subtask
+        self._holds_near_lip = doing == GRIP_LIP and holds_lip(openings, LIP_OPENING)
+        holds = self._holds_near_lip if doing == GRIP_LIP else holds_lip(openings)
+        if doing in (GRIP, GRIP_LIP) and self._memory.elapsed_s >= MISSED_S and not holds:
             raise OrderError(f"hands did not get hold of {self._tote}: {openings_text(openings)} between the pads")
 
     def _set_down(self, observation: Observation) -> None:

@@ -158,6 +158,12 @@ def way_to_pull(goal: np.ndarray, tote: np.ndarray) -> np.ndarray:
     return pull_distance(behind, width, goal[..., SOURCE_ROOM][..., 1], bearable_reach(length, HEAVY, bottom))
 
 
+def too_far_to_lift(goal: np.ndarray, tote: np.ndarray) -> np.ndarray:
+    """(...) m that the tote is further away than the waist bears it, from where the robot stood before it bent; arguments as of `pose_inputs`."""
+    length, _ = _sizes(goal)
+    return tote[..., 0] - bearable_reach(length, HEAVY, tote[..., 2])
+
+
 def _tote_heading(goal: np.ndarray, tote: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(...) cosine and sine of the tote's heading, of two equal ones that which faces as its station does while it is there, and later
     as the robot does."""

@@ -22,7 +22,7 @@ from policies.scripted.navigation import CARRYING, EMPTY_HANDED, FACE_FORWARD_BE
 BLOCKED_S = 2.0  # s of wanting to walk into a station, after which it is in the way
 CUT_SHARE, CUT_FROM = 0.5, 0.03  # of a velocity; m/s or rad/s: what a station in the way takes off, at least
 ARRIVED, STANDS_S = Tolerance(0.02, 0.04), 0.3  # where steps up end, as the base sways; s until it stands
-HELD_OFF, HELD_S = 0.08, 0.6  # m from there, sway counted, at which a station may hold it off: after so many s it stands there too
+ON_LINE = Tolerance(0.10, 0.2)  # m beside the straight way to a stance, within which it is as clear of the station as the stance is
 WAYS = {"approach": (slice(0, 3), EMPTY_HANDED), "carry": (slice(3, 6), CARRYING)}  # which way is walked, and how fast
 
 
@@ -48,7 +48,7 @@ class Walking:
         self._way, self._corners = np.zeros(6), np.zeros((2, 2))
         self.map_from_odom = np.eye(4)
         self._stance: np.ndarray | None = None
-        self.steps_up, self._arrived_s, self._held_since = False, np.inf, np.inf
+        self.steps_up, self._arrived_s = False, np.inf
 
     def look(self, poses: PoseSet, estimate: BaseEstimate, way: np.ndarray) -> None:
         """Ways (6,) of `WaySense`, and poses with a surface or more, of now."""
@@ -61,7 +61,7 @@ class Walking:
         """Where to step up to, as it is seen now: (3,) x, y in m and heading in `odom`; None where there is nothing to step up to."""
         self._stance = stance
         if stance is None:
-            self.steps_up, self._arrived_s, self._held_since = False, np.inf, np.inf
+            self.steps_up, self._arrived_s = False, np.inf
 
     def has_arrived(self, now: float) -> bool:
         """Whether it stands where it was to step up to."""
@@ -75,12 +75,10 @@ class Walking:
             self._arrived_s = min(self._arrived_s, now)
         return velocity_to(np.zeros(3), goal, STEPPING_UP) if now < self._arrived_s else np.zeros(3)
 
-    def _stand_where_held_off(self, footprint_from_stance: np.ndarray, is_held: bool, now: float) -> None:
-        """Where a station takes something off each velocity for a while, near the stance, is as near as it gets."""
-        if not is_held or self._held_since > now or np.linalg.norm(footprint_from_stance[:2, 3]) > HELD_OFF:
-            self._held_since = now
-        elif now - self._held_since > HELD_S:
-            self._arrived_s = min(self._arrived_s, now)
+    @staticmethod
+    def _is_on_line(footprint_from_stance: np.ndarray) -> bool:
+        beside = inverse(footprint_from_stance)[1, 3]
+        return bool(abs(beside) < ON_LINE.position and abs(yaw_of(footprint_from_stance)) < ON_LINE.yaw)
 
     def velocity(self, wanted: np.ndarray, subtask: str, poses: PoseSet | None, estimate: BaseEstimate, now: float) -> tuple[np.ndarray, str, bool]:
         """The velocity (3,) to walk with, what is in the way of the wanted one, and whether that has been for too long.
@@ -108,9 +106,10 @@ class Walking:
             return np.zeros(3), f"a person {distance:.1f} m ahead: waiting", False
         if self._floor.is_slow(map_from_footprint[:2, 3]):
             velocity = SLOW_ZONE_SHARE * velocity
+        if self._stance is not None and self._is_on_line(inverse(footprint) @ planar(*self._stance)):
+            self._blocked_since = None
+            return velocity, "", False
         allowed, station = self._fence.limited(velocity, map_from_footprint, float(estimate.position[2]))
-        if self._stance is not None:
-            self._stand_where_held_off(inverse(footprint) @ planar(*self._stance), bool(station), now)
         if np.linalg.norm(velocity - allowed) < max(CUT_SHARE * np.linalg.norm(velocity), CUT_FROM):
             self._blocked_since = None
             return allowed, "", False

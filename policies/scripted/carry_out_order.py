@@ -29,7 +29,7 @@ from humanoid_control.types import FRAME_BASE_FOOTPRINT, WholeBodyTarget
 from perception.poses import surface_name
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import (
-    BACKWARD, CARRY_DISTANCE, CARRY_GRIP_HEIGHT, GRIP_OPENING, LIP_OPENING, OUTWARD, READY,
+    BACKWARD, CARRY_DISTANCE, CARRY_GRIP_HEIGHT, GRIP_OPENING, LIP_OPENING, OUTWARD, REACH_SLACK, READY,
     hand_at_near_lip, hand_in_tote, holds_lip, openings_text, tote_facing, tote_from_hands,
 )  # fmt: skip
 from policies.scripted.motions import OPEN, STANCE_TOLERANCE, STANDOFF, Motions, OrderFailedError, Script
@@ -42,7 +42,6 @@ EASY_GRIP_HEIGHT = 0.80  # m of the hands: from here on walking needs no squat
 EASY_BOTTOM = 0.65  # m of a tote: from here on gripping needs no squat
 MAX_TRIES = 3
 SURE, TOO_UNSURE, LOOK_S = 0.012, 0.03, 3.0  # m of deviation of a tote's place, and s that it takes to look for less
-REACH_SLACK = 0.03  # m of reach too far that is not worth pulling or pushing a tote
 LIP_READY_DISTANCE = 0.43  # m from the base to the middle of a tote whose near lip the hands have close to the body
 BESIDE = 0.06  # m that a hand comes and goes beside a tote
 HAND_HALF_HEIGHT = 0.075  # m, of an open hand on its side, and what it is kept off

@@ -23,6 +23,7 @@ CARRY_DISTANCE = 0.36  # m the same while walking with it
 CARRY_GRIP_HEIGHT = 0.95  # m, of the hands
 LIP_PITCH = math.radians(15)  # of hands at the near lip: fingers point down a little, one above the lip, one below
 LIP_DEPTH = 0.021  # m, the lip's middle beyond the pads': their tips reach the wall below it
+REACH_SLACK = 0.03  # m of reach too far that is not worth pulling or pushing a tote
 LIP_OPENING = (0.013, 0.032)  # m between pads that have the near lip between them
 LIP_SPREAD = 0.10  # m, of each hand at the near lip from the tote's middle
 READY = {"outward": 0.09, "backward": 0.17}  # m off the grip: hands beside the body, in front of the station's edge

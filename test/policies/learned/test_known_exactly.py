@@ -75,6 +75,17 @@ def test_hands_reach_where_it_stands_before_the_tote_and_for_what_the_tote_needs
     assert following(policy, "align", 1.0) == {"align"}
 
 
+def test_the_near_lip_is_pulled_once_both_hands_hold_it(policy):
+    policy._memory = Memory(SUBTASKS.index("grip_lip"), 0.5)
+    policy._check_grip(Look((0.09, 0.02)))
+    assert following(policy, "grip_lip", 0.5) == {"grip_lip"}
+    policy._check_grip(Look((0.021, 0.023)))
+    assert following(policy, "grip_lip", 0.5) == {"pull"}
+    policy._memory = Memory(SUBTASKS.index("grip_lip"), MISSED_S)
+    with pytest.raises(OrderError, match="hands did not get hold"):
+        policy._check_grip(Look((0.005, 0.023)))
+
+
 def test_a_pull_goes_on_to_its_end_and_no_further(policy):
     policy._pull = Pull(np.zeros(3), (np.eye(4), np.eye(4)), 0.1)
     assert following(policy, "pull", LONG_S) == {"pull"}
