@@ -26,7 +26,7 @@ from humanoid_control.nodes.health import ERROR, OK
 from humanoid_control.nodes.life_cycle import ManagedNode, start
 from humanoid_control.nodes.polled import Polled
 from humanoid_control.recording.card import (
-    DONE, FACTORY, FAILURE, NOBODY, ORDER, PERSON, PROBLEM, SUBTASK, SUCCESS, SWITCH, TIER, UNKNOWN, VERDICT,
+    DONE, FACTORY, FAILURE, NOBODY, ORDER, PROBLEM, SUBTASK, SUCCESS, SWITCH, TIER, UNKNOWN, VERDICT,
 )  # fmt: skip
 from humanoid_control.recording.recorder import Recorder
 from humanoid_control.recording.segments import RecordedTopic

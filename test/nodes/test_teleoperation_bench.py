@@ -1,7 +1,6 @@
 """`humanoid bench teleoperation` in its quick form: real nodes of a launch file, driven and timed."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -24,10 +23,11 @@ def test_every_input_is_timed_to_the_command_that_it_changes(tmp_path):
     assert "load average" in done.stdout
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/dev/net/tun"), reason="a line that loses packets takes root and /dev/net/tun")
 def test_inputs_by_the_page_over_a_bad_line_are_timed_with_its_images_and_holds_are_told(tmp_path):
     out = tmp_path / "rows.json"
     done = bench("--quick", "--case", "page, bad network", "--json", str(out))
+    if "no line that loses packets can be made here" in done.stderr:
+        pytest.skip(done.stderr)
     assert done.returncode == 0, done.stderr
     rows = {row["name"].removeprefix("page, bad network: "): row for row in json.loads(out.read_text())["rows"]}
     assert rows["head_camera, from taken to received"]["p50"] > 80.0
