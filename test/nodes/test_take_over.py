@@ -93,16 +93,6 @@ def test_taking_over_is_refused_with_the_reason_while_no_gamepad_is_heard(graph,
     assert not answer.success and "nothing comes on /joy" in answer.message
 
 
-def test_taking_over_is_refused_with_the_reason_while_the_policys_node_is_silent(graph, operator):
-    os.kill(graph.processes["policy_node"].pid, signal.SIGSTOP)
-    operator.do(1.5)
-    answer = operator.ask(topics.TAKE_OVER)
-    os.kill(graph.processes["policy_node"].pid, signal.SIGCONT)
-    assert not answer.success and "nothing is heard of policy_node" in answer.message
-    count = len(graph.heard[topics.POLICY_STATUS.name])
-    operator.until(lambda: len(graph.heard[topics.POLICY_STATUS.name]) > count, what="policy_node does not go on")
-
-
 def test_between_orders_a_person_drives_and_hands_back(graph, operator):
     operator.do(0.5)
     answer = operator.ask(topics.TAKE_OVER)

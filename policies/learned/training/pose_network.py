@@ -65,10 +65,10 @@ class PoseNet(nn.Module):
         """Chunks (B, M, STEPS, STEP_SIZE) for sub-tasks (B,), with logits for `MOVING` and `ACTIVE`; a flow's from the same noise each time."""
         if not self.is_flow:
             return self.said(inputs, features, subtask)
-        noisy = self.noise.expand(inputs.shape[0], -1, -1)
+        begun = 0.0 * inputs[:, 0]  # (B,), of whatever size a batch is when the exported network runs
+        noisy = self.noise + begun[:, None, None]
         for step in range(FLOW_STEPS):
-            share = step / FLOW_STEPS
-            chunk = self.said(inputs, features, subtask, self.with_time(noisy, torch.full_like(noisy[:, 0, 0], share)))
+            chunk = self.said(inputs, features, subtask, self.with_time(noisy, begun + step / FLOW_STEPS))
             noisy = noisy + (self.scaled(chunk.mean(1)) - noisy) / (FLOW_STEPS - step)  # the last step arrives
         return chunk
 
