@@ -75,7 +75,7 @@ class PoseNet(nn.Module):
     def scaled(self, chunk: Tensor) -> Tensor:
         """Chunks (..., STEPS, STEP_SIZE) as a flow has them; what is a logit counts for nothing."""
         scaled = (chunk - self.chunks[0]) / self.chunks[1]
-        return torch.cat([torch.zeros_like(scaled[..., : ACTIVE + 1]), scaled[..., ACTIVE + 1 :]], -1)
+        return torch.cat([0.0 * scaled[..., : ACTIVE + 1], scaled[..., ACTIVE + 1 :]], -1)
 
     def with_time(self, noisy: Tensor, share: Tensor) -> Tensor:
         """(B, .) what `said` takes: chunks (B, STEPS, STEP_SIZE) between noise and truth, and the share (B,) of the way."""
