@@ -76,11 +76,11 @@ def _train_teacher(args: argparse.Namespace, console: Console) -> int:
 
 
 def _train_study(args: argparse.Namespace, console: Console) -> int:
+    train_pose_policy, line = _training(), _Line(console)  # before what needs PyTorch too: it says what to install
     from policies.learned.training.study import carry_out, data_sets_of, demonstrations_command, load_study_plan, trials_of, write_results
 
     plan = load_study_plan(args.config, device=args.device, data=args.data, out=args.out, workers=args.workers)
     make_folder(Path(plan.out))
-    train_pose_policy, line = _training(), _Line(console)
     console.print(GOES_ON, highlight=False)
     for data in data_sets_of(plan):
         console.print(f"{data.episodes} episodes of the scripted policy, into {data.folder}", highlight=False)

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.installation import share_folder
 from perception.errors import PerceptionError
+from perception.training.plan_file import read_plan_file
 
 DEFAULTS = "config/training/perception.yaml"
 DEVICES = ("auto", "cpu", "cuda")
@@ -61,8 +60,8 @@ def load_plan(path: Path | None = None, **given: Any) -> TrainingPlan:
         ConfigurationError: the file cannot be read, or a key or value in it cannot be; named, with what is allowed.
     """
     default_path = share_folder() / DEFAULTS
-    plan = _read(default_path)
-    for source, changes in ((path, _read(path) if path else {}), ("the command line", {k: v for k, v in given.items() if v is not None})):
+    plan = read_plan_file(default_path, defaults=DEFAULTS)
+    for source, changes in ((path, read_plan_file(path, defaults=DEFAULTS) if path else {}), ("the command line", {k: v for k, v in given.items() if v is not None})):
         for key, value in changes.items():
             if key not in plan:
                 raise ConfigurationError(f"{source}: there is no key '{key}'; allowed: {', '.join(plan)}.")
@@ -76,18 +75,6 @@ def load_plan(path: Path | None = None, **given: Any) -> TrainingPlan:
             if name < other and seed == its:
                 raise ConfigurationError(f"seeds.{name} and seeds.{other} are both {seed}: what is measured would have been trained on.")
     return TrainingPlan(**plan | {"data": Path(plan["data"]), "out": Path(plan["out"])})
-
-
-def _read(path: Path) -> dict:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} holds {type(content).__name__}; keys with values are needed, as in {DEFAULTS}.")
-    return content
 
 
 def _checked_part(source: object, key: str, value: Any, known: Mapping[str, Any]) -> dict:

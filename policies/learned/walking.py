@@ -92,8 +92,9 @@ class Walking:
         """
         footprint = odom_from_footprint(estimate)
         velocity = wanted
-        if self._stance is not None:
-            velocity = self._step_up(inverse(footprint) @ planar(*self._stance), now)
+        stance = inverse(footprint) @ planar(*self._stance) if self._stance is not None else None
+        if stance is not None:
+            velocity = self._step_up(stance, now)
         elif subtask in WAYS and self._way[WAYS[subtask][0]][2] > FACE_FORWARD_BEYOND:
             which, limits = WAYS[subtask]
             x, y = (inverse(footprint) @ np.array([*self._corners[which.start // 3], 0.0, 1.0]))[:2]
@@ -106,7 +107,7 @@ class Walking:
             return np.zeros(3), f"a person {distance:.1f} m ahead: waiting", False
         if self._floor.is_slow(map_from_footprint[:2, 3]):
             velocity = SLOW_ZONE_SHARE * velocity
-        if self._stance is not None and self._is_on_line(inverse(footprint) @ planar(*self._stance)):
+        if stance is not None and self._is_on_line(stance):
             self._blocked_since = None
             return velocity, "", False
         allowed, station = self._fence.limited(velocity, map_from_footprint, float(estimate.position[2]))

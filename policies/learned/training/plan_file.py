@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.installation import share_folder
+from humanoid_control.nodes.factory_file import find_factory_file
+from perception.training.plan_file import read_plan_file
 
 PlanT = TypeVar("PlanT", bound=BaseModel)
+
+
+class DemonstrationPlan(BaseModel):
+    """What all plans say that demonstrate tasks, and train on that."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    data: str = Field(min_length=1)
+    out: str = Field(min_length=1)
+    workers: int = Field(ge=1, le=256)
+    device: Literal["auto", "cpu", "cuda"]
+    factories: list[str] = Field(min_length=1)
+    noise: float = Field(ge=0.0, le=0.5)
+    seed: int = Field(ge=0, lt=2**31)
+    minutes: float = Field(gt=0.0, le=100_000.0)
 
 
 def load_plan_file(kind: type[PlanT], defaults: str, path: Path | None, given: dict[str, Any]) -> PlanT:
@@ -26,7 +43,7 @@ def load_plan_file(kind: type[PlanT], defaults: str, path: Path | None, given: d
     Raises:
         ConfigurationError: the file cannot be read, or a key or value in it cannot be; named, with what is allowed.
     """
-    values = _read(share_folder() / defaults, defaults) | (_read(path, defaults) if path is not None else {})
+    values = read_plan_file(share_folder() / defaults, defaults=defaults) | (read_plan_file(path, defaults=defaults) if path is not None else {})
     values |= {key: value for key, value in given.items() if value is not None}
     try:
         return kind(**values)
@@ -40,13 +57,16 @@ def load_plan_file(kind: type[PlanT], defaults: str, path: Path | None, given: d
         raise ConfigurationError(f"{path or 'the command line'}: {key} is {first['input']!r}: {first['msg'].lower()}.") from None
 
 
-def _read(path: Path, defaults: str) -> dict:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} holds {type(content).__name__}; keys with values are needed, as in {defaults}.")
-    return content
+def demonstrations_arguments(plan: DemonstrationPlan, *, factories: Sequence[str], episodes: int, folder: Path, seed: int) -> list[str]:
+    """The arguments of `humanoid generate` that make a data set of the scripted policy's demonstrations, without images.
+
+    Args:
+        plan: what all its data sets have in common.
+        factories: names or paths, taken in turn.
+        episodes: of all factories together.
+        folder: of the data set.
+        seed: of the first episode.
+    """
+    files = [str(find_factory_file(name)) for name in factories]
+    return ["--factory", *files, "--episodes", str(episodes), "--out", str(folder), "--seed", str(seed), "--workers", str(plan.workers), "--no-images",
+            "--layouts", "--noise", f"{plan.noise:g}"]  # fmt: skip

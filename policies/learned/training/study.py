@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from scipy.optimize import minimize
 
 from humanoid_control.nodes.factory_file import find_factory, find_factory_file
@@ -23,7 +23,7 @@ from policies.evaluation.campaign import Campaign, run_campaign
 from policies.evaluation.journal import Journal, write_whole
 from policies.evaluation.summary import wilson_interval
 from policies.learned.pose_policy import NAME
-from policies.learned.training.plan_file import load_plan_file
+from policies.learned.training.plan_file import DemonstrationPlan, demonstrations_arguments, load_plan_file
 from policies.learned.training.pose_network import WIDTH
 from policies.learned.training.pose_task import LOSSES
 
@@ -35,22 +35,13 @@ RESAMPLED = 200  # times, for the interval of what a fit says
 WITHOUT_NEW = "without_new"
 
 
-class StudyPlan(BaseModel):
+class StudyPlan(DemonstrationPlan):
     """What is compared; `DEFAULTS` has the defaults and says what each is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    data: str = Field(min_length=1)
-    out: str = Field(min_length=1)
-    workers: int = Field(ge=1, le=256)
-    device: Literal["auto", "cpu", "cuda"]
     factories: list[str] = Field(min_length=2)
     new_task: str
     demonstrations: int = Field(ge=1, le=1_000_000)
     checking: int = Field(ge=1, le=1_000_000)
-    noise: float = Field(ge=0.0, le=0.5)
-    seed: int = Field(ge=0, lt=2**31)
-    minutes: float = Field(gt=0.0, le=100_000.0)
     losses: list[Literal[LOSSES]] = Field(min_length=1)
     sizes: list[int]
     widths: list[int]
@@ -149,9 +140,7 @@ def trials_of(plan: StudyPlan) -> list[Trial]:
 
 def demonstrations_command(plan: StudyPlan, data: DataSet) -> list[str]:
     """The arguments of `humanoid generate` that make a data set."""
-    factories = [str(find_factory_file(name)) for name in data.factories]
-    return ["--factory", *factories, "--episodes", str(data.episodes), "--out", str(data.folder), "--seed", str(data.seed), "--workers",
-            str(plan.workers), "--no-images", "--layouts", "--noise", f"{plan.noise:g}"]  # fmt: skip
+    return demonstrations_arguments(plan, factories=data.factories, episodes=data.episodes, folder=data.folder, seed=data.seed)
 
 
 def carry_out(plan: StudyPlan, trial: Trial, train: Callable[..., Path], on_progress: Callable[[str, float, float], None]) -> dict:

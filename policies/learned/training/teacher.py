@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from humanoid_control.nodes.factory_file import find_factory_file
 from policies.learned.pose_policy import NAME
-from policies.learned.training.plan_file import load_plan_file
+from policies.learned.training.plan_file import DemonstrationPlan, demonstrations_arguments, load_plan_file
 
 DEFAULTS = "config/training/teacher.yaml"
 
 
-class TeacherPlan(BaseModel):
+class TeacherPlan(DemonstrationPlan):
     """What is demonstrated and learnt; `DEFAULTS` has the defaults and says what each is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    data: str = Field(min_length=1)
-    out: str = Field(min_length=1)
-    workers: int = Field(ge=1, le=256)
-    device: Literal["auto", "cpu", "cuda"]
-    factories: list[str] = Field(min_length=1)
     episodes: int = Field(ge=1, le=10_000_000)
-    noise: float = Field(ge=0.0, le=0.5)
-    seed: int = Field(ge=0, lt=2**31)
-    minutes: float = Field(gt=0.0, le=100_000.0)
     rounds: int = Field(ge=0, le=100)
     round_episodes: int = Field(ge=1, le=1_000_000)
     round_minutes: float = Field(gt=0.0, le=100_000.0)
@@ -80,7 +69,6 @@ def rounds_of(plan: TeacherPlan) -> list[Round]:
 
 def demonstrations_command(plan: TeacherPlan, round_: Round) -> list[str]:
     """The arguments of `humanoid generate` that make a round's demonstrations."""
-    factories = [str(find_factory_file(name)) for name in plan.factories]
     learner = ["--learner", str(round_.learner), "--keep-failures"] if round_.learner is not None else []
-    return ["--factory", *factories, "--episodes", str(round_.episodes), "--out", str(round_.data), "--seed", str(round_.seed), "--workers",
-            str(plan.workers), "--no-images", "--layouts", "--noise", f"{plan.noise:g}", *learner]  # fmt: skip
+    arguments = demonstrations_arguments(plan, factories=plan.factories, episodes=round_.episodes, folder=round_.data, seed=round_.seed)
+    return [*arguments, *learner]
