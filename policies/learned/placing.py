@@ -11,6 +11,7 @@ import numpy as np
 SHARE = 3.0  # 1/s of what the tote is off, that hands go
 FASTEST = 0.05  # m/s
 WITHIN = 0.04  # m off its place, from where on they do: before, the network is on its way
+WITHIN_HELD = 0.12  # m the same while it is held up over a surface: who lowers it has nothing better in mind
 BELOW, TOUCHES = 0.03, 0.003  # m above its place, between which they do
 RISE = 0.06  # m/s that hands are held up with, faster than a network lowers a tote
 PLACED_WITHIN, LOW = 0.05, 0.008  # m that a tote may be off on a surface; m above it, below which it must be over its place
@@ -44,14 +45,14 @@ class Placing:
         Returns:
             Whether it has been held up for too long.
         """
-        away = float(np.hypot(off[0], off[1]))
-        if away < WITHIN and TOUCHES < off[2] < BELOW:
+        away, held = float(np.hypot(off[0], off[1])), is_misplaced(off, is_stacked=is_stacked)
+        if away < (WITHIN_HELD if held and not is_stacked else WITHIN) and TOUCHES < off[2] < BELOW:
             self.shift[:2] -= off[:2] * dt * min(SHARE, FASTEST / max(away, 1e-6))
-        if not is_misplaced(off, is_stacked=is_stacked):
+        if held:
+            self.shift[2] += RISE * dt
+            self._held_s += dt
+        elif away < (STACKED_WITHIN if is_stacked else PLACED_WITHIN):  # up and down again beside it is no end of being held up
             self._held_s = 0.0
-            return False
-        self.shift[2] += RISE * dt
-        self._held_s += dt
         return self._held_s > PATIENCE_S
 
 

@@ -25,6 +25,7 @@ from policies.learned.action_space import ACTION_NAMES, encode_target
 from policies.learned.bending import Bending
 from policies.learned.chunks import Chunk, ChunkPlayer
 from policies.learned.observation_space import BodySense, OrderSense
+from policies.learned.nearing import FARTHEST, Nearing, lip_distance
 from policies.learned.placing import Placing, is_misplaced, is_placed
 from policies.learned.pose_space import (
     ACTIVE, GOAL_PLACE, MOVES, MOVING, REPLAN_S, SCALES, SOURCE_SURFACE, STEP_S, TURNS, VELOCITY, Memory, decode_step, pose_inputs, reference_hands, stances,
@@ -34,6 +35,7 @@ from policies.learned.walking import Walking
 from policies.learned.way_sense import WaySense
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import LIP_OPENING, REACH_SLACK, hand_in_tote, holds_lip, openings_text, tote_facing
+from policies.scripted.motions import OPEN
 from policies.scripted.pulling import Pull
 from policies.subtasks import SUBTASKS
 
@@ -111,13 +113,15 @@ class PosePolicy:
         self._walking.begin()
         self._placing.begin()
         self._bending.begin()
-        self._tote = order.tote
+        self._tote, self._carrier = order.tote, factory.tote(order.tote).carrier
         self._player = ChunkPlayer(FADE_S)
         self._memory = Memory(0, 0.0)
         self._goal: np.ndarray | None = None
         self._place = np.zeros(3)  # m in `odom`
         self._is_placed = False
         self._pull: Pull | None = None
+        self._nearing: Nearing | None = None
+        self._off_lip = np.inf
         self._is_to_be_pulled = self._holds_near_lip = self._is_too_far = False
         self._stood_at = np.eye(4)  # odom_from_base_footprint, before it bent
         self._said = ("begin", "", 0.0, 0.0)
@@ -149,6 +153,8 @@ class PosePolicy:
         target = self._player.target(now, footprint) if self._outcome == RUNNING and not problem else None
         if target is not None and self._pull is not None:
             target = self._pulling(target, footprint)
+        if target is not None and self._memory.subtask == REACH_LIP:
+            target = self._reaching_lip(target)
         if target is not None and target.base_velocity.any():
             velocity, problem, too_long = self._walking.velocity(target.base_velocity, self._said[0], observation.poses, observation.estimate, now)
             target = replace(target, base_velocity=velocity)
@@ -215,6 +221,7 @@ class PosePolicy:
         tote = tote_numbers(footprint, self._odom_from_tote)
         wanted = self._last if self._last is not None else WholeBodyTarget(stamp_s=observation.stamp_s)
         reference = reference_hands(encode_target(wanted, footprint), state)
+        self._check_reach(observation, footprint)
         self._check_grip(observation)
         inputs = pose_inputs(state, reference, self._goal, self._told_way, tote, np.array(self._memory.subtask), np.array(self._memory.elapsed_s),
                              subtasks=len(SUBTASKS))  # fmt: skip
@@ -230,21 +237,24 @@ class PosePolicy:
         if not (np.isfinite(chunk).all() and np.isfinite(likely).all()):
             raise OrderError(f"the network (sha256 {self.sha256[:12]}) says what is no number")
         subtask = int(likely.argmax())
+        wanted_hands = [from_pose(hand) if wanted.frame == FRAME_ODOM else footprint @ from_pose(hand) for hand in wanted.hand_poses]
+        if self._memory.subtask == REACH_LIP and subtask == GRIP_LIP and self._nearing is None:
+            subtask, self._nearing = REACH_LIP, Nearing(wanted_hands, self._facing(footprint), self._carrier)
+        elif subtask != REACH_LIP:
+            self._nearing = None
         if self._stands[subtask]:
             chunk[:, MOVING] = 0.0
         if subtask == GRIP_LIP:  # fingers close, and what raises the lip is the pull
             chunk[:, MOVES[0].start : MOVES[1].stop] = 0.0
         if subtask == REACH and self._memory.subtask != REACH:
-            faces = tote_facing(self._odom_from_tote, yaw_of(footprint))
-            carrier = self._factory.tote(self._tote).carrier
-            self._bending.plan([inverse(footprint) @ faces @ hand_in_tote(carrier, side) for side in (0, 1)])
+            faces = inverse(footprint) @ self._facing(footprint)
+            self._bending.plan([faces @ hand_in_tote(self._carrier, side) for side in (0, 1)])
         elif subtask == LET_GO:
             self._bending.forget()
         if subtask != PULL:
             self._pull = None
         elif self._pull is None:
-            hands = [from_pose(hand) for hand in wanted.hand_poses]
-            self._pull = Pull(_pose(footprint), tuple(hands if wanted.frame == FRAME_ODOM else [footprint @ hand for hand in hands]), float(way_to_pull(self._goal, tote)))
+            self._pull = Pull(_pose(footprint), tuple(wanted_hands), float(way_to_pull(self._goal, tote)))
         if subtask == STEP_BACK and self._memory.subtask == LET_GO:
             self._is_placed = self._is_measured() and is_placed(self._off_place())
         self._walking.aim(self._stance_of(subtask, state, tote, footprint))
@@ -264,6 +274,13 @@ class PosePolicy:
             return target
 
         self._player.take(Chunk(now, STEP_S, chunk, decode), now)
+
+    def _reaching_lip(self, target: WholeBodyTarget) -> WholeBodyTarget:
+        """The target, with fingers open till the lip is between them, and both hands on their last centimetres to it."""
+        target = replace(target, gripper_openings=np.full(2, OPEN))
+        if self._nearing is None:
+            return target
+        return replace(target, frame=FRAME_ODOM, hand_poses=np.array([to_pose(hand) for hand in self._nearing.step(PERIOD_S)]), hand_active=np.full(2, True))
 
     def _pulling(self, target: WholeBodyTarget, footprint: np.ndarray) -> WholeBodyTarget:
         """The target, with both hands and the walk of a pull: learnt, hands sway with the body, and one slips off the lip."""
@@ -302,6 +319,10 @@ class PosePolicy:
         if doing in (GRIP, DRAW_NEAR) and not may_end:
             allowed[0, LIFT] *= not self._is_too_far
             may_end |= doing == DRAW_NEAR and not self._is_too_far
+        if doing == REACH_LIP:  # hands close once they are there
+            may_close = self._nearing.is_over if self._nearing is not None else self._off_lip < FARTHEST
+            allowed[0, GRIP_LIP] *= may_close
+            may_end = may_close and (may_end or self._nearing is not None)
         if doing == GRIP_LIP:  # what is held is pulled
             allowed[0] = 0.0
             allowed[0, PULL if self._holds_near_lip else GRIP_LIP] = 1.0
@@ -310,6 +331,21 @@ class PosePolicy:
             allowed[0, np.arange(len(SUBTASKS)) != doing] *= self._pull.is_over
         allowed[0, doing] *= not may_end
         return allowed
+
+    def _facing(self, footprint: np.ndarray) -> np.ndarray:
+        """(4, 4) odom_from_tote, of its two equal poses that which faces as the robot does."""
+        return tote_facing(self._odom_from_tote, yaw_of(footprint))
+
+    def _check_reach(self, observation: Observation, footprint: np.ndarray) -> None:
+        """Raises:
+            OrderError: hands did not come near the lip.
+        """
+        if self._memory.subtask != REACH_LIP or self._nearing is not None:
+            return
+        hands = [footprint @ hand for hand in self._body.hands(observation.state, observation.estimate)]
+        self._off_lip = lip_distance(hands, self._facing(footprint), self._carrier)
+        if self._memory.elapsed_s > self._overdue_s[REACH_LIP] and self._off_lip > FARTHEST:
+            raise OrderError(f"hands did not come to the near lip of {self._tote}: one is {1000 * self._off_lip:.0f} mm from it")
 
     def _check_grip(self, observation: Observation) -> None:
         """Raises:

@@ -8,8 +8,13 @@ from humanoid_control.mission.factory import load_factory
 from humanoid_control.nodes.factory_file import find_factory_file
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.transforms import planar
+from humanoid_control.types import BaseEstimate, WholeBodyTarget
+from humanoid_control.whole_body_control.controller import standing_posture
+from policies.learned.nearing import FARTHEST, SPEED, Nearing, lip_distance
 from policies.learned.pose_policy import MISSED_S, OVERDUE_S, PosePolicy
 from policies.learned.pose_space import Memory
+from policies.scripted.grips import hand_at_near_lip
+from policies.scripted.motions import OPEN
 from policies.scripted.pulling import Pull
 from policies.subtasks import SUBTASKS
 
@@ -73,6 +78,40 @@ def test_hands_reach_where_it_stands_before_the_tote_and_for_what_the_tote_needs
     assert following(policy, "align", 1.0) == {"set_down"}
     policy._walking.begin()
     assert following(policy, "align", 1.0) == {"align"}
+
+
+def test_hands_close_on_the_near_lip_once_they_have_been_brought_onto_it(policy):
+    policy._off_lip = 2 * FARTHEST
+    assert following(policy, "reach_lip", 1.0) == {"reach_lip"}
+    policy._off_lip = 0.5 * FARTHEST
+    assert following(policy, "reach_lip", 1.0) == {"reach_lip", "grip_lip"}
+    tote = planar(1.0, 0.5, 0.3, 0.8)
+    hands = [tote @ hand_at_near_lip(policy._carrier, side, off=0.05) for side in (0, 1)]
+    policy._nearing = Nearing(hands, tote, policy._carrier)
+    assert following(policy, "reach_lip", LONG_S) == {"reach_lip"}
+    before = hands
+    while not policy._nearing.is_over:
+        hands = policy._nearing.step(0.02)
+        assert all(np.linalg.norm(now[:3, 3] - then[:3, 3]) <= SPEED * 0.02 + 1e-9 for now, then in zip(hands, before))
+        before = hands
+    assert lip_distance(hands, tote, policy._carrier) < 1e-9
+    assert following(policy, "reach_lip", 1.0) == {"grip_lip"}
+    policy._nearing = None
+
+
+def test_fingers_are_open_until_the_lip_is_between_them(policy):
+    closing = WholeBodyTarget(stamp_s=NOW, gripper_openings=np.zeros(2))
+    assert (policy._reaching_lip(closing).gripper_openings == OPEN).all()
+
+
+def test_hands_that_do_not_come_to_the_near_lip_are_told(policy):
+    policy._memory = Memory(SUBTASKS.index("reach_lip"), LONG_S)
+    policy._odom_from_tote = planar(2.0, 0.0, 0.0, 0.8)
+    look = Look((0.09, 0.09))
+    look.joint_positions = standing_posture(RobotModel.load())
+    look.estimate = BaseEstimate(0.0, np.array([0.0, 0.0, 0.72]), np.array([0.0, 0.0, 0.0, 1.0]), np.zeros(3), np.zeros(3), np.eye(6), np.ones(2, bool), np.zeros(2))
+    with pytest.raises(OrderError, match="did not come to the near lip of upper: one is .* mm from it"):
+        policy._check_reach(look, np.eye(4))
 
 
 def test_the_near_lip_is_pulled_once_both_hands_hold_it(policy):

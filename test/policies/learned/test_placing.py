@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from policies.learned.placing import FASTEST, LOW, PATIENCE_S, PLACED_WITHIN, RIM, STACKED_WITHIN, WITHIN, Placing, is_misplaced
+from policies.learned.placing import FASTEST, LOW, PATIENCE_S, PLACED_WITHIN, RIM, STACKED_WITHIN, WITHIN, WITHIN_HELD, Placing, is_misplaced
 
 DT = 0.02
 
@@ -31,6 +31,22 @@ def test_what_is_far_high_or_down_already_is_left_alone(off):
     placing = Placing()
     assert not placing.step(np.array(off), is_stacked=False, dt=DT)
     assert not placing.shift.any()
+
+
+def test_what_is_held_up_over_a_surface_is_brought_over_its_place():
+    placing, off = Placing(), np.array([0.6 * WITHIN_HELD, 0.0, 0.5 * LOW])
+    for _ in range(250):
+        there = off + placing.shift
+        there[2] = 0.5 * LOW  # lowered again by who holds it
+        assert not placing.step(there, is_stacked=False, dt=DT)
+    assert np.hypot(*(off + placing.shift)[:2]) <= PLACED_WITHIN
+
+
+def test_up_and_down_again_beside_its_place_is_held_up_too():
+    placing, steps = Placing(), 0
+    while not placing.step(np.array([1.5 * WITHIN_HELD, 0.0, (0.5, 1.5)[steps % 2] * LOW]), is_stacked=False, dt=DT):
+        steps += 1
+    assert steps * DT == pytest.approx(2 * PATIENCE_S, abs=4 * DT)
 
 
 def test_a_tote_beside_its_place_is_held_up_and_given_up_after_a_while():
