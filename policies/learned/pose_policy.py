@@ -18,7 +18,7 @@ from humanoid_control.mission.factory import Factory, Order
 from humanoid_control.mission.headroom import Headroom
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.transforms import from_pose, inverse, planar, to_pose, yaw_of
-from humanoid_control.types import FRAME_ODOM, WholeBodyTarget
+from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM, WholeBodyTarget
 from perception.errors import PerceptionError
 from perception.network_file import open_network
 from policies.learned.action_space import ACTION_NAMES, encode_target
@@ -35,8 +35,9 @@ from policies.learned.walking import Walking
 from policies.learned.way_sense import WaySense
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
 from policies.scripted.grips import LIP_OPENING, REACH_SLACK, hand_in_tote, holds_lip, openings_text, tote_facing
-from policies.scripted.motions import OPEN
+from policies.scripted.motions import OPEN, STANDOFF
 from policies.scripted.pulling import Pull
+from policies.scripted.stepping_back import StepBack
 from policies.subtasks import SUBTASKS
 
 NAME = "pose_policy"
@@ -121,6 +122,8 @@ class PosePolicy:
         self._is_placed = False
         self._pull: Pull | None = None
         self._nearing: Nearing | None = None
+        self._step_back: StepBack | None = None
+        self._lets_go_at = self._leaves_with = WholeBodyTarget(stamp_s=0.0)
         self._off_lip = np.inf
         self._is_to_be_pulled = self._holds_near_lip = self._is_too_far = False
         self._stood_at = np.eye(4)  # odom_from_base_footprint, before it bent
@@ -153,6 +156,10 @@ class PosePolicy:
         target = self._player.target(now, footprint) if self._outcome == RUNNING and not problem else None
         if target is not None and self._pull is not None:
             target = self._pulling(target, footprint)
+        if target is not None and self._step_back is not None:
+            target = self._stepping_back(target, footprint, now)
+        if target is not None and self._memory.subtask == LET_GO:
+            target = replace(target, torso_pitch=self._lets_go_at.torso_pitch, pelvis_height=self._lets_go_at.pelvis_height)
         if target is not None and self._memory.subtask == REACH_LIP:
             target = self._reaching_lip(target)
         if target is not None and target.base_velocity.any():
@@ -255,6 +262,14 @@ class PosePolicy:
             self._pull = None
         elif self._pull is None:
             self._pull = Pull(_pose(footprint), tuple(wanted_hands), float(way_to_pull(self._goal, tote)))
+        if subtask == LET_GO and self._memory.subtask != LET_GO:  # straightening up, thighs come forward onto what stands before them
+            self._lets_go_at = wanted
+        if subtask != STEP_BACK:
+            self._step_back = None
+        elif self._memory.subtask != STEP_BACK:
+            self._step_back = StepBack(_pose(footprint), STANDOFF, now)
+            hands = np.array([to_pose(inverse(footprint) @ hand) for hand in wanted_hands])
+            self._leaves_with = replace(wanted, frame=FRAME_BASE_FOOTPRINT, hand_poses=hands)
         if subtask == STEP_BACK and self._memory.subtask == LET_GO:
             self._is_placed = self._is_measured() and is_placed(self._off_place())
         self._walking.aim(self._stance_of(subtask, state, tote, footprint))
@@ -274,6 +289,14 @@ class PosePolicy:
             return target
 
         self._player.take(Chunk(now, STEP_S, chunk, decode), now)
+
+    def _stepping_back(self, target: WholeBodyTarget, footprint: np.ndarray, now: float) -> WholeBodyTarget:
+        """The target while it walks away from a station: straight back, bent as before; learnt, legs began as it straightened up, and hit it."""
+        velocity = self._step_back.velocity(_pose(footprint), now)
+        if velocity is None:  # the network goes on from here, not from where it would have been by now
+            self._step_back, self._player, self._next_s = None, ChunkPlayer(FADE_S), now
+            velocity = np.zeros(3)
+        return replace(self._leaves_with, stamp_s=target.stamp_s, base_velocity=velocity)
 
     def _reaching_lip(self, target: WholeBodyTarget) -> WholeBodyTarget:
         """The target, with fingers open till the lip is between them, and both hands on their last centimetres to it."""
@@ -326,6 +349,8 @@ class PosePolicy:
         if doing == GRIP_LIP:  # what is held is pulled
             allowed[0] = 0.0
             allowed[0, PULL if self._holds_near_lip else GRIP_LIP] = 1.0
+        if self._step_back is not None:  # it walks to its end
+            allowed[0, np.arange(len(SUBTASKS)) != doing] = 0.0
         if self._pull is not None:
             may_end |= self._pull.is_over
             allowed[0, np.arange(len(SUBTASKS)) != doing] *= self._pull.is_over

@@ -13,7 +13,6 @@ import numpy as np
 from humanoid_control.errors import OrderError, SolverError
 from humanoid_control.mission.factory import Factory, Order
 from humanoid_control.mission.path_planning import FloorMap
-from humanoid_control.mission.reach import SLOW
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.standing_body import UPRIGHT, BodyPosture, LimbKinematics
 from humanoid_control.transforms import (
@@ -27,6 +26,7 @@ from policies.scripted.grips import PosturePlanner
 from policies.scripted.navigation import (
     CARRYING, SLOW_ZONE_SHARE, Tolerance, WalkingLimits, WayFollower, frame_from_map, person_ahead, velocity_to,
 )  # fmt: skip
+from policies.scripted.stepping_back import StepBack
 
 OPEN = 0.09  # m between the pads
 GRIP_FORCE = 20.0  # N
@@ -223,13 +223,9 @@ class Motions:
 
     def _walk_back(self, distance: float) -> Script:
         """Walks straight backwards and comes to a stand."""
-        start, begin = self._pose.copy(), self._now
-        heading = np.array([math.cos(start[2]), math.sin(start[2])])
-        gone = 0.0
-        while gone < distance and self._now - begin < 12.0:
-            speed = min(SLOW + gone, CARRYING.backward)  # no faster than legs have room for before the station
-            yield self._walking_target(np.array([-speed, 0.0, 0.9 * wrapped(start[2] - self._pose[2])]))
-            gone = float((start[:2] - self._pose[:2]) @ heading)
+        step = StepBack(self._pose, distance, self._now)
+        while (velocity := step.velocity(self._pose, self._now)) is not None:
+            yield self._walking_target(velocity)
         yield from self._come_to_a_stand()
 
     def _person_in_the_way(self, velocity: np.ndarray) -> bool:

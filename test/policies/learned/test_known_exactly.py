@@ -16,6 +16,7 @@ from policies.learned.pose_space import Memory
 from policies.scripted.grips import hand_at_near_lip
 from policies.scripted.motions import OPEN
 from policies.scripted.pulling import Pull
+from policies.scripted.stepping_back import LONGEST_S, StepBack
 from policies.subtasks import SUBTASKS
 
 LONG_S, NOW = 100.0, 10.0
@@ -123,6 +124,26 @@ def test_the_near_lip_is_pulled_once_both_hands_hold_it(policy):
     policy._memory = Memory(SUBTASKS.index("grip_lip"), MISSED_S)
     with pytest.raises(OrderError, match="hands did not get hold"):
         policy._check_grip(Look((0.005, 0.023)))
+
+
+def test_it_steps_back_straight_and_bent_as_before_and_nothing_follows_till_then(policy):
+    bent = WholeBodyTarget(stamp_s=NOW, torso_pitch=0.4, pelvis_height=0.66, gripper_openings=np.full(2, OPEN))
+    policy._step_back, policy._leaves_with, now = StepBack(np.zeros(3), 0.3, NOW), bent, NOW
+    x = 0.0
+    while policy._step_back is not None:
+        assert following(policy, "step_back", LONG_S) == {"step_back"}
+        target = policy._stepping_back(WholeBodyTarget(stamp_s=now), planar(x, 0.0, 0.0), now)
+        assert target.torso_pitch == 0.4 and target.pelvis_height == 0.66 and target.stamp_s == now
+        x += 0.02 * target.base_velocity[0]
+        now += 0.02
+    assert -0.31 < x <= -0.3 and not target.base_velocity.any()
+    assert "carry" in following(policy, "step_back", 1.0)
+
+
+def test_a_step_back_that_something_holds_ends():
+    held = StepBack(np.zeros(3), 0.3, NOW)
+    assert held.velocity(np.array([0.0, 0.0, 0.1]), NOW + 1.0)[2] < 0.0  # turns back to its heading
+    assert held.velocity(np.zeros(3), NOW + LONGEST_S) is None
 
 
 def test_a_pull_goes_on_to_its_end_and_no_further(policy):
