@@ -12,7 +12,7 @@ demo: setup
 # Training, clusters and the operator's page are tested too: with PyTorch, Ray and a browser, which nothing that runs on the robot needs.
 test: setup
 	@scripts/set_up.sh train ray browser
-	@.venv/bin/python -m pytest $(ARGS)
+	@scripts/test.sh $(ARGS)
 
 bench: setup
 	@scripts/set_up.sh bench || echo "bench: the peers do not install here; measuring without them" >&2

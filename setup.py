@@ -98,7 +98,7 @@ setup(
     ],
     extras_require={
         "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],  # where no ROS 2 is installed
-        "test": ["pytest", "pytest-timeout", "daqp", "rosbags"],
+        "test": ["pytest", "pytest-timeout", "pytest-xdist", "daqp", "rosbags"],
         "bench": ["daqp", "mink", "pin-pink", "qpsolvers", "quadprog"],
         "train": ["torch", "onnx"],
         "ray": ["ray"],
