@@ -28,7 +28,7 @@ BENCHES = {
     "recorder": "humanoid_control.ros.recorder_bench",
     "teleoperation": "humanoid_control.ros.teleoperation_bench",
 }
-OPTIONS = ("n", "seed", "workers", "case")
+OPTIONS = ("n", "seed", "workers", "case", "minutes")
 
 
 def available() -> tuple[str, ...]:
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", metavar="N", type=int, help="push: how many in each row; gaze: episodes of each factory; recorder: kills; teleoperation: events of a kind")
     parser.add_argument("--seed", metavar="S", type=int, help="push, gaze, recorder, teleoperation: of all that is drawn")
     parser.add_argument("--workers", metavar="W", type=int, help="push: processes (default: one for each core)")
+    parser.add_argument("--minutes", metavar="M", type=float, help="recorder: under full load (default: 10)")
     parser.add_argument("--case", metavar="ROW", help="push, teleoperation: one row, or case, only")
 
 

@@ -35,17 +35,18 @@ from humanoid_control.ros import topics
 from humanoid_control.ros.domain import use_domain
 from humanoid_control.ros.environment import environment_for_children, prepare_environment
 
-SECONDS, QUICK_SECONDS = 600.0, 5.0
+MINUTES, QUICK_SECONDS = 10.0, 5.0
 KILLS, QUICK_KILLS = 50, 2
 KILL_AFTER_S = (0.3, 3.0)
 CAMERAS, CAMERA_HZ, WIDTH, HEIGHT, JPEG_QUALITY = topics.CAMERAS[:3], 30.0, 640, 480, 90
 STATES = (topics.ROBOT_STATE, topics.BASE_ESTIMATE, topics.JOINT_COMMAND, topics.WHOLE_BODY_TARGET, topics.CONTROL_STATUS, topics.POLICY_STATUS)
 TIMEOUT_S = 60.0
+WARM_UP_S, SETTLE_S = 2.0, 1.0  # of messages that do not count, until everybody knows everybody; until what was sent has come, or both sides know each other
 SERVICES = topics.START_EPISODE, topics.END_EPISODE
 
 
-def run(report: Report, *, quick: bool, n: int = KILLS, seed: int = 0) -> None:
-    """Measures; `n` is how often it is killed, `seed` of when.
+def run(report: Report, *, quick: bool, n: int = KILLS, seed: int = 0, minutes: float = MINUTES) -> None:
+    """Measures; `n` is how often it is killed, `seed` of when, `minutes` how long it is under full load.
 
     Raises:
         ConfigurationError: a node does not start.
@@ -58,32 +59,36 @@ def run(report: Report, *, quick: bool, n: int = KILLS, seed: int = 0) -> None:
     try:
         node = rclpy.create_node("recorder_bench")
         with tempfile.TemporaryDirectory() as folder:
-            _full_load(report, node, Path(folder) / "load", QUICK_SECONDS if quick else SECONDS)
-            _kills(report, node, Path(folder) / "kills", QUICK_KILLS if quick else n, random.Random(seed))
+            if minutes:
+                _full_load(report, node, Path(folder) / "load", QUICK_SECONDS if quick else 60.0 * minutes)
+            if n:
+                _kills(report, node, Path(folder) / "kills", QUICK_KILLS if quick else n, random.Random(seed))
         node.destroy_node()
     finally:
         rclpy.try_shutdown()
 
 
 def _full_load(report: Report, node: Any, folder: Path, seconds: float) -> None:
-    with _recorder(folder) as recorder, _load() as load:
-        name = _call(node, topics.START_EPISODE, task="bench")
+    with _client(node, topics.START_EPISODE) as begin, _client(node, topics.END_EPISODE) as end, _recorder(folder) as recorder, _load() as load:
+        _wait_for(begin, end)
+        _sent(load, WARM_UP_S)
+        name = _ask(node, begin, task="bench")
         before, begun = _cpu_s(recorder.pid), time.monotonic()
-        load.stdin.write(f"{seconds}\n")
-        load.stdin.flush()
-        sent = Counter(json.loads(load.stdout.readline()))
-        time.sleep(1.0)
+        sent = _sent(load, seconds)
         cores = (_cpu_s(recorder.pid) - before) / (time.monotonic() - begun)
         segments = sorted((folder / f"{RUNNING}{name}").glob("*.mcap"))
         if importlib.util.find_spec("rosbags"):
             _writers(report, segments[-2:] if len(segments) > 1 else segments, folder.parent)
-        _call(node, topics.END_EPISODE, keep=True)
+        _ask(node, end, keep=True)
         bag = _packed(folder, name)
     found = Counter(channel.topic.lstrip("/") for _, channel, _ in read_bag(bag))
     what = f"{len(CAMERAS)} cameras {WIDTH}x{HEIGHT} at {CAMERA_HZ:g} Hz, all state at 250 Hz, {seconds:g} s"
     report.add_value(f"{what}: recorder", cores, "cores")
     report.add_value("messages sent", sum(sent.values()), "messages")
-    report.add_value("messages missing in the bag", sum((sent - found).values()), "messages", n=sum(sent.values()))
+    missing = sent - found
+    report.add_value("messages missing in the bag", missing.total(), "messages", n=sent.total())
+    if missing:
+        report.notes.append(f"missing: {', '.join(f'{count} of /{name}' for name, count in sorted(missing.items()))}")
     report.add_value("bag", bag_file(bag).stat().st_size / 1e6, "MB")
 
 
@@ -111,11 +116,11 @@ def _writers(report: Report, segments: list[Path], folder: Path) -> None:
 def _kills(report: Report, node: Any, folder: Path, count: int, rng: random.Random) -> None:
     lost_s, opened, harmed, hashes = [], 0, 0, {}
     with _load() as load:
-        load.stdin.write("1e9\n")
-        load.stdin.flush()
+        _say(load, 1e9)
         for number in progress(range(count), "kill -9"):
-            with _recorder(folder, number) as recorder:
-                _call(node, topics.START_EPISODE, number=number, task="bench")
+            with _client(node, topics.START_EPISODE, number) as begin, _recorder(folder, number) as recorder:
+                _wait_for(begin)
+                _ask(node, begin, task="bench")
                 time.sleep(rng.uniform(*KILL_AFTER_S))
                 os.kill(recorder.pid, signal.SIGKILL)
                 killed_ns = time.time_ns()
@@ -159,18 +164,45 @@ def _load() -> Iterator[subprocess.Popen]:
         process.wait()
 
 
-def _call(node: Any, service: str, *, number: int = 0, **fields: Any) -> str:
-    """Asks a recorder; returns the episode's name."""
-    import rclpy
+def _say(load: subprocess.Popen, seconds: float) -> None:
+    load.stdin.write(f"{seconds}\n")
+    load.stdin.flush()
+
+
+def _sent(load: subprocess.Popen, seconds: float) -> Counter:
+    """Has the load publish for a while; returns how many messages of each topic it sent, once the last has come."""
+    _say(load, seconds)
+    sent = Counter(json.loads(load.stdout.readline()))
+    time.sleep(SETTLE_S)
+    return sent
+
+
+@contextmanager
+def _client(node: Any, service: str, number: int = 0) -> Iterator[Any]:
     from humanoid_interfaces.srv import EndEpisode, StartEpisode
 
-    kind = {topics.START_EPISODE: StartEpisode, topics.END_EPISODE: EndEpisode}[service]
-    client = node.create_client(kind, f"{service}_{number}")
-    if not client.wait_for_service(TIMEOUT_S):
+    client = node.create_client({topics.START_EPISODE: StartEpisode, topics.END_EPISODE: EndEpisode}[service], f"{service}_{number}")
+    try:
+        yield client
+    finally:
+        node.destroy_client(client)
+
+
+def _wait_for(*clients: Any) -> None:
+    """Until a recorder that starts can be asked."""
+    if not all(client.wait_for_service(TIMEOUT_S) for client in clients):
         raise ConfigurationError("recorder_node does not start; see what `humanoid doctor` says")
-    future = client.call_async(kind.Request(**fields))
+    # A client knows its service before the service knows the client; what is answered to one that was not known for 100 ms is thrown away
+    # (rmw_fastrtps: "client will not receive response").
+    time.sleep(SETTLE_S)
+
+
+def _ask(node: Any, client: Any, **fields: Any) -> str:
+    """Asks a recorder; returns the episode's name."""
+    import rclpy
+
+    future = client.call_async(client.srv_type.Request(**fields))
     rclpy.spin_until_future_complete(node, future, timeout_sec=TIMEOUT_S)
-    node.destroy_client(client)
     if not future.done() or not future.result().success:
         raise ConfigurationError(f"recorder_node refuses: {future.result().message if future.done() else 'no answer'}")
     return future.result().name
