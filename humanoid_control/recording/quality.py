@@ -27,7 +27,8 @@ SATURATED_SHARE, NEAR_LIMIT_RAD = 0.05, 1e-3  # of the time, of a joint at its l
 SHORTEST_S = 1.0
 BEHIND_STAMP = 12  # bytes of CDR: encapsulation, s and ns
 STATE, COMMAND, IMAGE = "/robot_state", "/joint_command", "/compressed"  # how topics' names end
-DRIVING = ("/whole_body_target", "/joy", "/left_hand", "/right_hand")  # what comes from when somebody drives until he no longer does
+INPUTS = ("/joy", "/left_hand", "/right_hand")  # of an operator, whose hand, browser or network may falter: the robot, too, heard nothing then, and held
+DRIVING = ("/whole_body_target", *INPUTS)  # what comes from when somebody drives until he no longer does
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,10 @@ def _of_streams(streams: dict[str, _Stream], card: Card, clock: _RobotClock) -> 
         gaps = periods > max(GAP_PERIODS * usual, SHORTEST_GAP_S)
         if gaps.any():
             where = int(np.argmax(periods))
-            findings.append(Finding("dropped", f"{topic} has {gaps.sum()} gaps, the longest of {periods[where]:.2f} s at {times[where]:.1f} s; "
-                                               f"usually {1000 * usual:.0f} ms"))  # fmt: skip
+            is_input = topic.endswith(INPUTS)
+            findings.append(Finding("paused" if is_input else "dropped",
+                                    f"{topic} has {gaps.sum()} gaps, the longest of {periods[where]:.2f} s at {times[where]:.1f} s; "
+                                    f"usually {1000 * usual:.0f} ms", is_error=not is_input))  # fmt: skip
     return findings
 
 

@@ -19,8 +19,9 @@ TOPICS = [
     RecordedTopic("/robot_state", "humanoid_interfaces/msg/RobotState", f"{HEADER}float64[29] joint_positions\nfloat64[29] joint_velocities\n{HEADER_TYPES}"),
     RecordedTopic("/joint_command", "humanoid_interfaces/msg/JointCommand", f"{HEADER}float64[29] positions\n{HEADER_TYPES}"),
     RecordedTopic("/head_camera/image_raw/compressed", "sensor_msgs/msg/CompressedImage", f"{HEADER}string format\nuint8[] data\n{HEADER_TYPES}"),
+    RecordedTopic("/joy", "sensor_msgs/msg/Joy", f"{HEADER}float32[] axes\nint32[] buttons\n{HEADER_TYPES}"),
 ]
-STATE, COMMAND, IMAGE = range(3)
+STATE, COMMAND, IMAGE, JOY = range(4)
 
 
 def header(time_s):
@@ -39,7 +40,7 @@ class Taker:
         self.clock, self._wait_for = clock, wait_for
         self.recorder = Recorder(folder, TOPICS, reserve_bytes=0, wall_ns=self.clock, monotonic_ns=self.clock)
 
-    def take(self, *, seconds=4.0, without=(), frozen=(9.0, 9.0), jump_at=None, moving=True, outcome=SUCCESS, verdict="done", late_s=0.0, waits=(), clock_back_s=0.0):
+    def take(self, *, seconds=4.0, without=(), frozen=(9.0, 9.0), jump_at=None, moving=True, outcome=SUCCESS, verdict="done", late_s=0.0, waits=(), clock_back_s=0.0, drives=()):
         recorder, clock = self.recorder, self.clock
         name = recorder.begin(operator="Ada", task="bring t1 to outfeed")
         recorder.event(SUBTASK, "reach")
@@ -50,6 +51,8 @@ class Taker:
             if not any(begin <= time_s < end for begin, end in without):
                 recorder.add(STATE, joints(time_s if time_s < 2.0 else time_s - clock_back_s, [angle] * 29, [0.3 if moving else 0.0] * 29), publish_ns=clock.ns - round(1e9 * late_s))
             recorder.add(COMMAND, joints(time_s, [angle + (0.5 if jump_at is not None and time_s >= jump_at else 0.0)] * 29))
+            if any(begin <= time_s < end for begin, end in drives):
+                recorder.add(JOY, header(time_s) + struct.pack("<II", 0, 0))
             if tick % 5 == 0:
                 shown = frozen[0] if frozen[0] <= time_s < frozen[1] else time_s
                 recorder.add(IMAGE, header(time_s) + b"x" * 60 + struct.pack("<d", shown))
@@ -101,6 +104,12 @@ def test_a_simulation_that_waited_for_a_processor_has_dropped_nothing(taker):
     assert check_episode(taker.take(waits=[(1.0, 0.7), (2.0, 1.3)])) == []
     (finding,) = check_episode(taker.take(waits=[(1.0, 0.7)], without=[(1.5, 2.0)]))
     assert finding.kind == "dropped" and "/robot_state has 1 gaps, the longest of 0.5" in finding.text
+
+
+def test_an_operator_who_falters_is_odd_but_no_error(taker):
+    assert check_episode(taker.take(drives=[(1.0, 3.0)])) == []
+    (finding,) = check_episode(taker.take(drives=[(1.0, 2.0), (2.24, 3.0)]))
+    assert finding.kind == "paused" and "/joy has 1 gaps, the longest of 0.26 s" in finding.text and not finding.is_error
 
 
 def test_standing_about_is_odd_but_no_error(taker, capsys):
