@@ -15,10 +15,12 @@ from humanoid_control.nodes.life_cycle import ManagedNode, start
 from humanoid_control.ros import topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import parameter
+from humanoid_control.ros.polling_executor import PollingExecutor
 from perception.poses import RUNGS
 
 NAME = "perception_node"
 ORACLE = "oracle"
+POLL_PERIOD_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,15 @@ class PerceptionNode(ManagedNode):
         """See `ManagedNode.deactivate`."""
         self._rung.deactivate()
 
+    def look(self) -> None:
+        """Takes in whatever is new."""
+        if self.is_active:
+            self._rung.look()
+
 
 def main() -> int:
     """Runs the node."""
-    return run_node(lambda: start(PerceptionNode()))
+    return run_node(lambda: start(PerceptionNode()), make_executor=lambda: PollingExecutor(POLL_PERIOD_S))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from humanoid_control.robot_model import RobotModel
 from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import parameter
+from humanoid_control.ros.polling_executor import PollingExecutor
 from humanoid_control.ros.qos import create_publisher
 from humanoid_control.teleoperation.handover import TELEOPERATE, WAIT_FOR_PERSON
 from humanoid_control.transforms import from_pose, inverse
@@ -115,18 +116,19 @@ class PolicyNode(ManagedNode):
             # The target first: who says that they drive is not silent.
             self._inputs += [(Polled(self, topics.OPERATOR_TARGET), self._take_operator_target),
                              (Polled(self, topics.OPERATOR_STATUS, depth=10), self._take_operator_status)]  # fmt: skip
-        self._work_timers = [self.create_timer(POLL_PERIOD_S, self._look), self.create_timer(WATCH_PERIOD_S, self._watch)]
+        self._watch_timer = self.create_timer(WATCH_PERIOD_S, self._watch)
 
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`."""
-        for timer in self._work_timers:
-            self.destroy_timer(timer)
+        self.destroy_timer(self._watch_timer)
         for inputs in (self._states, *(inputs for inputs, _ in self._inputs)):
             inputs.destroy()
         self._outcome, self._order_id, self._held, self._attended = "", "", None, None
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Takes in whatever is new, and acts if a new state is due."""
+        if not self.is_active:
+            return
         for inputs, take in self._inputs:
             for message in inputs.take():
                 take(message)
@@ -285,7 +287,7 @@ class PolicyNode(ManagedNode):
     # --- watching -----------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        self._look()  # this process may have slept itself
+        self.look()  # this process may have slept itself
         now = time.monotonic()
         silence = now - self._mission_came
         if self._outcome == RUNNING and silence > topics.CURRENT_ORDER.timeout_s:
@@ -349,7 +351,7 @@ def _odom_from_base(estimate: BaseEstimate) -> np.ndarray:
 
 def main() -> int:
     """Runs the node."""
-    return run_node(lambda: start(PolicyNode()))
+    return run_node(lambda: start(PolicyNode()), make_executor=lambda: PollingExecutor(POLL_PERIOD_S))
 
 
 if __name__ == "__main__":

@@ -33,14 +33,15 @@ from humanoid_control.nodes.simulation_mirror import SimulationMirror
 from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import parameter
+from humanoid_control.ros.polling_executor import PollingExecutor
 from humanoid_control.ros.qos import create_publisher
 from humanoid_control.simulation.cameras import CameraRenderer, camera_matrix, outside_camera
 from humanoid_control.simulation.image_noise import DEVIATION, ImageNoise
 
 NAME = "camera_node"
-POLL_PERIOD_S = 0.02
+POLL_PERIOD_S = 0.005
 START_TIMEOUT_S = 30.0
-NICENESS = 5  # pictures wait for control, not the other way round
+NICENESS = 10  # pictures wait for control, not the other way round
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,10 @@ class CameraNode(ManagedNode):
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
         self._states = Polled(self, topics.SIMULATION_STATE, depth=100)
-        self._poll_timer = self.create_timer(POLL_PERIOD_S, self._poll)
 
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`."""
-        self._poll()
-        self.destroy_timer(self._poll_timer)
+        self._take_states()
         self._states.destroy()
 
     def clean_up(self) -> None:
@@ -125,7 +124,12 @@ class CameraNode(ManagedNode):
             if count:
                 print(f"filmed {self.parameters.video}: {count} pictures", flush=True)
 
-    def _poll(self) -> None:
+    def look(self) -> None:
+        """Takes in where everything is."""
+        if self.is_active:
+            self._take_states()
+
+    def _take_states(self) -> None:
         for message in self._states.take():
             problem = self._mirror.problem_with(message.factory, message.seed, len(message.qpos))
             if problem:
@@ -135,7 +139,7 @@ class CameraNode(ManagedNode):
             if self._film is not None:
                 self._film.add(qpos, stamp)
             if self._cameras is not None:
-                self._cameras.newest = qpos, stamp
+                self._cameras.show(qpos, stamp)
         for worker in (self._film, self._cameras):
             if worker is not None and worker.failure:
                 self.health.set(ERROR, worker.failure)
@@ -195,45 +199,50 @@ class _Worker:
 
 
 class RobotCameras(_Worker):
-    """Publishes what the robot's cameras see now.
-
-    Attributes:
-        newest: positions and time of the newest state.
-    """
+    """Publishes what the robot's cameras see now."""
 
     def __init__(self, node: Node, factory: Factory, parameters: CameraParameters) -> None:
         """Makes the publishers."""
         super().__init__(factory, parameters.seed, tags=parameters.tags)
-        self.newest: tuple[np.ndarray, float] | None = None
+        self._newest: tuple[np.ndarray, float] | None = None  # positions and time of the newest state
+        self._is_new = threading.Event()
         self._parameters = parameters
         self._noise = ImageNoise(self._mirror.episode.stream("images"), deviation=parameters.noise)
         self._senders = {name: {kind: create_publisher(node, topic) for kind, topic in topics.camera_topics(name).items()}
                          for name in parameters.names}  # fmt: skip
 
+    def show(self, qpos: np.ndarray, stamp: float) -> None:
+        """Hands over the newest state: positions, and its time."""
+        self._newest = qpos, stamp
+        self._is_new.set()
+
     def end(self) -> None:
         """Draws no more."""
         self._ending.set()
+        self._is_new.set()
         self._thread.join(5.0)
 
     def _draw(self, renderer: CameraRenderer) -> None:
         period_s = 1.0 / self._parameters.rate_hz
         infos = {name: self._make_info(name) for name in self._parameters.names}
-        drawn_s, shown = -np.inf, None
+        due_s = time.monotonic()
         while not self._ending.is_set():
-            newest = self.newest
-            if newest is None or newest is shown or time.monotonic() - drawn_s < period_s:
-                time.sleep(0.002)
-                continue
-            drawn_s, shown = time.monotonic(), newest
-            data = self._show(*newest)
+            self._is_new.wait()
+            if self._ending.wait(due_s - time.monotonic()):
+                return
+            self._is_new.clear()
+            due_s = time.monotonic() + period_s
+            qpos, stamp = self._newest
+            data = self._show(qpos, stamp)
             for name, senders in self._senders.items():
-                self._publish(renderer, data, name, senders, infos[name], newest[1])
+                self._publish(renderer, data, name, senders, infos[name], stamp)
 
     def _publish(self, renderer, data, name: str, senders: dict, info: CameraInfo, stamp: float) -> None:
         p = self._parameters
         header = conversions.make_header(stamp, f"{name}_optical")
         info.header = header
-        senders["camera_info"].publish(info)
+        if senders["camera_info"].get_subscription_count():
+            senders["camera_info"].publish(info)
         raw, compressed = (senders[kind] for kind in ("image_raw", "image_raw/compressed"))
         wanted = [sender for sender in (raw, compressed) if sender.get_subscription_count()]
         if wanted:
@@ -336,7 +345,7 @@ def _jpeg(header, pixels: np.ndarray, quality: int) -> CompressedImage:
 
 def main() -> int:
     """Runs the node."""
-    return run_node(lambda: start(CameraNode()))
+    return run_node(lambda: start(CameraNode()), make_executor=lambda: PollingExecutor(POLL_PERIOD_S))
 
 
 if __name__ == "__main__":

@@ -15,13 +15,16 @@ from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 
 from humanoid_control.nodes.control_node import make_transform
+from humanoid_control.nodes.polled import Polled
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import NODE_OPTIONS, declare_parameters, parameter
-from humanoid_control.ros.qos import create_publisher, create_subscription
+from humanoid_control.ros.polling_executor import PollingExecutor
+from humanoid_control.ros.qos import create_publisher
 
 NAME = "description_node"
+POLL_PERIOD_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,13 @@ class DescriptionNode(Node):
         static = create_publisher(self, topics.TF_STATIC)
         static.publish(TFMessage(transforms=[make_transform(0.0, *link) for link in self._frames.fixed]))
         create_publisher(self, topics.ROBOT_DESCRIPTION).publish(String(data=model.urdf))
-        create_subscription(self, topics.JOINT_STATES, self._take_joint_states)
+        self._joint_states = Polled(self, topics.JOINT_STATES)
         self.get_logger().info(f"describes the robot: {len(self._frames.fixed)} fixed frames")
+
+    def look(self) -> None:
+        """Tells where links are, when that is due."""
+        for message in self._joint_states.take():
+            self._take_joint_states(message)
 
     def _take_joint_states(self, message: JointState) -> None:
         stamp = conversions.time_from_message(message.header.stamp)
@@ -103,7 +111,7 @@ class DescriptionNode(Node):
 
 def main() -> int:
     """Runs the node."""
-    return run_node(DescriptionNode)
+    return run_node(DescriptionNode, make_executor=lambda: PollingExecutor(POLL_PERIOD_S))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
-from humanoid_interfaces.msg import Order
+from humanoid_interfaces import msg
 from humanoid_interfaces.srv import EndEpisode, StartEpisode, Stop
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Joy
 from std_srvs.srv import Trigger
 
@@ -34,12 +35,14 @@ from humanoid_control.robot_model import RobotModel
 from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import parameter
-from humanoid_control.ros.qos import create_publisher, create_subscription
+from humanoid_control.ros.polling_executor import PollingExecutor
+from humanoid_control.ros.qos import create_publisher
 from humanoid_control.transforms import from_pose, to_pose
 from humanoid_control.types import BaseEstimate, RobotState
 
 NAME = "operator_page_node"
-LOOK_PERIOD_S, POSE_PERIOD_S, STATUS_PERIOD_S = 0.01, 0.05, 0.2
+LOOK_PERIOD_S, POSE_PERIOD_S, STATUS_PERIOD_S = 0.005, 0.05, 0.2
+NEWS_WAITING = 50  # messages of /diagnostics: of all nodes, from one look at them to the next
 ANSWER_S = 5.0  # until a service counts as silent
 STALE_S = 1.0  # after which a target is no more drawn
 SERVICES = {STOP: (Stop, topics.STOP), RESUME: (Trigger, topics.RESUME), TAKE_OVER: (Trigger, topics.TAKE_OVER),
@@ -103,8 +106,10 @@ class OperatorPageNode(ManagedNode):
 
     def activate(self) -> None:
         """See `ManagedNode.activate`."""
+        self._state_data: bytes | None = None  # the newest, which most often is only asked for its time
         self._state: RobotState | None = None
         self._estimate: BaseEstimate | None = None
+        self._pose_due_s = 0.0
         self._heard: dict[str, tuple[float, object]] = {}
         self._diagnostics: dict[str, tuple[float, dict]] = {}
         self._odom_from_map: np.ndarray | None = None
@@ -114,32 +119,37 @@ class OperatorPageNode(ManagedNode):
         self._joy, *self._hands = (create_publisher(self, topic) for topic in (topics.JOY, *topics.OPERATOR_HANDS))
         self._callers = {what: self.create_client(kind, name) for what, (kind, name) in SERVICES.items()}
         self._waiting: dict = {}
-        self._order = Order()
+        self._order = msg.Order()
         self._orders = create_publisher(self, topics.CURRENT_ORDER) if self.parameters.gives_orders else None
-        self._newest = [Polled(self, topic) for topic in (topics.ROBOT_STATE, topics.BASE_ESTIMATE, topics.DETECTIONS, topics.WHOLE_BODY_TARGET)]
-        self._ears = [create_subscription(self, topic, lambda message, name=topic.name: self._hear(name, message))
-                      for topic in (topics.CONTROL_STATUS, topics.POLICY_STATUS, topics.RECORDER_STATUS, topics.CURRENT_ORDER)]  # fmt: skip
-        self._ears.append(create_subscription(self, topics.DIAGNOSTICS, self._hear_diagnostics))
-        self._news = self.create_guard_condition(self._take)
-        self._exchange.on_news = self._news.trigger
-        self._timers_of_page = [self.create_timer(LOOK_PERIOD_S, self._look), self.create_timer(POSE_PERIOD_S, self._tell_pose),
-                                self.create_timer(STATUS_PERIOD_S, self._tell_status),
+        self._states = Polled(self, topics.ROBOT_STATE, raw=True)
+        self._estimates, self._detections, self._reports = (
+            Polled(self, topics.BASE_ESTIMATE), Polled(self, topics.DETECTIONS), Polled(self, topics.DIAGNOSTICS, depth=NEWS_WAITING))
+        self._told_by = {topic.name: Polled(self, topic) for topic in (
+            topics.WHOLE_BODY_TARGET, topics.CONTROL_STATUS, topics.POLICY_STATUS, topics.RECORDER_STATUS, topics.CURRENT_ORDER)}  # fmt: skip
+        self._timers_of_page = [self.create_timer(STATUS_PERIOD_S, self._tell_status),
                                 self.create_timer(1.0 / topics.CURRENT_ORDER.rate_hz, self._tell_order)]  # fmt: skip
 
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`."""
-        self._exchange.on_news = lambda: None
-        self.destroy_guard_condition(self._news)
         for timer in self._timers_of_page:
             self.destroy_timer(timer)
-        for ear in self._ears:
-            self.destroy_subscription(ear)
-        for ear in (*self._newest, *self._cameras.values()):
+        for ear in (self._states, self._estimates, self._detections, self._reports, *self._told_by.values(), *self._cameras.values()):
             ear.destroy()
         for publisher in filter(None, (self._joy, *self._hands, self._orders)):
             self.destroy_publisher(publisher)
         for caller in self._callers.values():
             self.destroy_client(caller)
+
+    def look(self) -> None:
+        """Sends out what the page's operator does, takes the newest images in and, less often, all else that pages show."""
+        if not self.is_active:
+            return
+        self._take()
+        self._take_images()
+        if time.monotonic() >= self._pose_due_s:
+            self._pose_due_s = time.monotonic() + POSE_PERIOD_S
+            self._listen()
+            self._tell_pose()
 
     # --- from the page ------------------------------------------------------------------------------------------------
 
@@ -198,7 +208,7 @@ class OperatorPageNode(ManagedNode):
         if ask.what == START_EPISODE and ask.order is not None:
             self._order = conversions.order_to_message(self._factory.orders[ask.order], answer.name)
         elif ask.what in (START_EPISODE, END_EPISODE):
-            self._order = Order()
+            self._order = msg.Order()
         self._tell_order()
 
     def _tell_order(self) -> None:
@@ -211,33 +221,40 @@ class OperatorPageNode(ManagedNode):
 
     # --- what is heard ------------------------------------------------------------------------------------------------
 
-    def _hear(self, name: str, message) -> None:
-        self._heard[name] = time.monotonic(), message
-
     def _hear_diagnostics(self, message) -> None:
         now = time.monotonic()
         for status in message.status:
             values = {value.key: value.value for value in status.values}
             self._diagnostics[status.name] = now, {"level": LEVELS.get(status.level, "stale"), "message": status.message, "values": values}
 
-    def _look(self) -> None:
-        """Takes the newest state and images."""
-        states, estimates, detections, targets = (ear.take() for ear in self._newest)
+    def _listen(self) -> None:
+        """Takes the newest of everything but images."""
         try:
-            for message in states:
-                self._state = conversions.robot_state_from_message(message)
-            for message in estimates:
+            self._take_state()
+            if self._state_data is not None:
+                self._state = conversions.robot_state_from_message(deserialize_message(self._state_data, msg.RobotState))
+            for message in self._estimates.take():
                 self._estimate = conversions.base_estimate_from_message(message)
             self._trouble = ""
         except HumanoidControlError as error:
             self._trouble = str(error)
-        for message in detections:
+        for message in self._detections.take():
             self._take_detections(message)
-        for message in targets:
-            self._hear(topics.WHOLE_BODY_TARGET.name, message)
+        for name, ear in self._told_by.items():
+            for message in ear.take():
+                self._heard[name] = time.monotonic(), message
+        for message in self._reports.take():
+            self._hear_diagnostics(message)
+
+    def _take_state(self) -> None:
+        self._state_data = (self._states.take() or [self._state_data])[-1]
+
+    def _take_images(self) -> None:
         for camera, ear in self._cameras.items():
             for message in ear.take():
-                age_s = self._state.stamp_s - conversions.time_from_message(message.header.stamp) if self._state else 0.0
+                self._take_state()
+                now_s = 1e-9 * conversions.stamp_of_data(self._state_data) if self._state_data is not None else 0.0  # on the robot's clock
+                age_s = now_s - conversions.time_from_message(message.header.stamp)
                 self._count += 1
                 image = CameraImage(self._count, bytes(message.data), time.monotonic() - max(age_s, 0.0))
                 self._exchange.images = {**self._exchange.images, camera: image}
@@ -320,7 +337,7 @@ class OperatorPageNode(ManagedNode):
 
 def main() -> int:
     """Runs the node."""
-    return run_node(lambda: start(OperatorPageNode()))
+    return run_node(lambda: start(OperatorPageNode()), make_executor=lambda: PollingExecutor(LOOK_PERIOD_S))
 
 
 if __name__ == "__main__":

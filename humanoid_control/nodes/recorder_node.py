@@ -34,6 +34,7 @@ from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.definitions import definition_of, qos_text, type_hash_of
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import parameter
+from humanoid_control.ros.polling_executor import PollingExecutor
 from humanoid_control.ros.qos import PROFILES, create_publisher
 from humanoid_control.teleoperation.handover import WAIT_FOR_PERSON
 
@@ -97,16 +98,14 @@ class RecorderNode(ManagedNode):
         self._listeners = {topics.CURRENT_ORDER: (Order, self._hear_order), topics.POLICY_STATUS: (PolicyStatus, self._hear_policy),
                            topics.SIMULATION_VERDICT: (Verdict, self._hear_verdict), topics.SIMULATION_STATE: (SimulationState, self._hear_simulation),
                            topics.ROBOT_DESCRIPTION: (String, self._hear_description), topics.DIAGNOSTICS: (DiagnosticArray, self._hear_health)}  # fmt: skip
-        self._work_timers = [self.create_timer(LISTEN_PERIOD_S, self._listen),
-                             self.create_timer(1.0 / topics.RECORDER_STATUS.rate_hz, self._tell)]  # fmt: skip
+        self._tell_timer = self.create_timer(1.0 / topics.RECORDER_STATUS.rate_hz, self._tell)
         self._offers = [self.create_service(StartEpisode, topics.START_EPISODE, self._start_episode),
                         self.create_service(EndEpisode, topics.END_EPISODE, self._end_episode)]  # fmt: skip
 
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`."""
         self._listen()
-        for timer in self._work_timers:
-            self.destroy_timer(timer)
+        self.destroy_timer(self._tell_timer)
         for service in self._offers:
             self.destroy_service(service)
         for ear in self._ears:
@@ -123,6 +122,11 @@ class RecorderNode(ManagedNode):
                              type_hash_of(topic.type_name), qos_text(PROFILES[topic.qos][0]))  # fmt: skip
 
     # --- what is heard ------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Records what has come."""
+        if self.is_active:
+            self._listen()
 
     def _listen(self) -> None:
         recorder = self._recorder
@@ -288,7 +292,7 @@ def _depth(topic: topics.Topic) -> int:
 
 def main() -> int:
     """Runs the node."""
-    return run_node(lambda: start(RecorderNode()))
+    return run_node(lambda: start(RecorderNode()), make_executor=lambda: PollingExecutor(LISTEN_PERIOD_S))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from humanoid_interfaces import msg
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.serialization import deserialize_message
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
@@ -26,6 +27,7 @@ from humanoid_control.robot_model import RobotModel
 from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import parameter
+from humanoid_control.ros.polling_executor import PollingExecutor
 from humanoid_control.ros.qos import create_publisher
 from humanoid_control.teleoperation.gamepad import Gamepad
 from humanoid_control.teleoperation.handover import DRIVES, HANDED_BACK, PERSON, TELEOPERATE
@@ -82,15 +84,17 @@ class TeleopNode(ManagedNode):
         self._asked: tuple[Future, float] | None = None
         self._next_s = -np.inf
         self._forget()
+        self._clock_s: float | None = None  # the robot's, by its newest state
         self._state: RobotState | None = None
         self._estimate: BaseEstimate | None = None
         self._control: ControlStatus | None = None
         self._control_came = -np.inf
+        # Raw: most states are only asked for their time, and estimates are wanted with the others alone.
+        self._states, self._estimates = (Polled(self, topic, raw=True) for topic in (topics.ROBOT_STATE, topics.BASE_ESTIMATE))
         self._inputs = [
-            (Polled(self, topics.BASE_ESTIMATE), self._take_estimate), (Polled(self, topics.CONTROL_STATUS), self._take_control),
+            (Polled(self, topics.CONTROL_STATUS), self._take_control),
             (Polled(self, topics.JOY), self._take_joy), (Polled(self, topics.OPERATOR_HANDS[0]), lambda message: self._take_hand(0, message)),
             (Polled(self, topics.OPERATOR_HANDS[1]), lambda message: self._take_hand(1, message)),
-            (Polled(self, topics.ROBOT_STATE), self._take_state),
         ]  # fmt: skip
         if self.parameters.beside_policy:
             self._inputs.append((Polled(self, topics.POLICY_STATUS), self._take_policy))
@@ -99,18 +103,17 @@ class TeleopNode(ManagedNode):
         self._order_id = ""
         self._told = Polled(self, topics.WHOLE_BODY_TARGET)  # looked at when a person begins
         self._told_openings: np.ndarray | None = None
-        self._work_timers = [self.create_timer(POLL_PERIOD_S, self._look), self.create_timer(1.0 / topics.POLICY_STATUS.rate_hz, self._tell)]
+        self._tell_timer = self.create_timer(1.0 / topics.POLICY_STATUS.rate_hz, self._tell)
         # A group of its own: while taking over waits for the policy, all else goes on.
         self._offers = [self.create_service(Trigger, topics.TAKE_OVER, self._take_over, callback_group=MutuallyExclusiveCallbackGroup()),
                         self.create_service(Trigger, topics.HAND_BACK, self._hand_back)]  # fmt: skip
 
     def deactivate(self) -> None:
         """See `ManagedNode.deactivate`."""
-        for timer in self._work_timers:
-            self.destroy_timer(timer)
+        self.destroy_timer(self._tell_timer)
         for service in self._offers:
             self.destroy_service(service)
-        for ear in (*(ear for ear, _ in self._inputs), self._told):
+        for ear in (self._states, self._estimates, *(ear for ear, _ in self._inputs), self._told):
             ear.destroy()
         self._driving = False
 
@@ -124,13 +127,24 @@ class TeleopNode(ManagedNode):
 
     # --- what is heard ------------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Takes in whatever is new, and tells what the person wants when that is due."""
+        if not self.is_active:
+            return
+        states = self._states.take()
+        for data in states:
+            self._clock_s = 1e-9 * conversions.stamp_of_data(data)
         for ear, take in self._inputs:
             for message in ear.take():
                 try:
                     take(message)
                 except HumanoidControlError as error:
                     self.health.set(WARN, str(error))
+        if states and self._is_due():
+            try:
+                self._take_state(states[-1])
+            except HumanoidControlError as error:
+                self.health.set(WARN, str(error))
         if self._asked is not None and (self._policy_passes_on() or time.monotonic() > self._asked[1]):
             (answer, _), self._asked = self._asked, None
             answer.set_result(None)
@@ -141,42 +155,44 @@ class TeleopNode(ManagedNode):
     def _take_order(self, message: msg.Order) -> None:
         self._order_id = message.order_id
 
-    def _take_estimate(self, message: msg.BaseEstimate) -> None:
-        self._estimate = conversions.base_estimate_from_message(message)
-
     def _take_control(self, message: msg.ControlStatus) -> None:
         self._control, self._control_came = conversions.control_status_from_message(message), time.monotonic()
         if self._control.mode == "stopped":
             self._driving = False  # begins anew from wherever the robot is then
 
     def _take_joy(self, message) -> None:
-        if self._state is None:
+        if self._clock_s is None:
             return
-        now = self._state.stamp_s
+        now = self._clock_s
         elapsed_s = float(np.clip(now - self._joy_s, LEAST_ELAPSED_S, MOST_ELAPSED_S))
         tracked = tuple(each is not None for each in self._tracked)
         self._joy, self._joy_s = self._gamepad.read(message.axes, message.buttons, elapsed_s, tracked), now
 
     def _take_hand(self, side: int, message) -> None:
-        if self._state is None:
+        if self._clock_s is None:
             return
         pose = conversions.pose_from_message(message.pose)
         # Trackers that have lost a hand say so in many ways: by no numbers, or by no rotation.
         is_pose = bool(np.isfinite(pose).all()) and abs(np.linalg.norm(pose[3:]) - 1.0) < UNIT_WITHIN
-        self._tracked[side] = self._state.stamp_s, from_pose(pose) if is_pose else None
+        self._tracked[side] = self._clock_s, from_pose(pose) if is_pose else None
 
     # --- driving ------------------------------------------------------------------------------------------------------
 
-    def _take_state(self, message: msg.RobotState) -> None:
-        self._state = conversions.robot_state_from_message(message)
-        now = self._state.stamp_s
+    def _is_due(self) -> bool:
+        """Whether it is time for a target."""
+        now = self._clock_s
         if now < self._next_s - MOST_ELAPSED_S:  # another control, whose clock begins anew: what was heard is of the old one
             self._driving, self._next_s = False, now
             self._forget()
-        elif now < self._next_s:
-            return
+        return now >= self._next_s
+
+    def _take_state(self, data: bytes) -> None:
+        now = self._clock_s
         # On a grid: counted from when each was taken, targets came every 22 ms, for whose hands 20 were reckoned.
         self._next_s = max(self._next_s + PERIOD_S, now + 0.5 * PERIOD_S)
+        for estimate in self._estimates.take():
+            self._estimate = conversions.base_estimate_from_message(deserialize_message(estimate, msg.BaseEstimate))
+        self._state = conversions.robot_state_from_message(deserialize_message(data, msg.RobotState))
         if not self._in_control or self._estimate is None or self._control is None or self._control.mode == "stopped":
             return
         begins = not self._driving
@@ -224,7 +240,7 @@ class TeleopNode(ManagedNode):
             return f"control_node has been silent for {silent_s:.0f} s: is it running?"
         if self._control.mode == "stopped":
             return f"control stopped: {self._control.reason}; put it right and call /{topics.RESUME}"
-        if self._state.stamp_s - self._joy_s > TAKES_OVER_WITHIN_S:
+        if self._clock_s - self._joy_s > TAKES_OVER_WITHIN_S:
             return f"nothing comes on /{topics.JOY.name}, which has the clutches: start what publishes it"
         if self.parameters.beside_policy and time.monotonic() - self._policy_came > topics.POLICY_STATUS.timeout_s:
             return "nothing is heard of policy_node, which has the say; start it, or this node with beside_policy: false"
@@ -277,7 +293,7 @@ class TeleopNode(ManagedNode):
 
 def main() -> int:
     """Runs the node."""
-    return run_node(lambda: start(TeleopNode()))
+    return run_node(lambda: start(TeleopNode()), make_executor=lambda: PollingExecutor(POLL_PERIOD_S))
 
 
 if __name__ == "__main__":

@@ -53,7 +53,6 @@ class Exchange:
         images: by camera.
         wanted_cameras: that somebody looks at.
         figures: of the server, for /diagnostics.
-        on_news: called by the server when there is something to take.
         on_answer: called by the node with (who, message) for a page.
         on_change: called by the node when there is something new to show.
     """
@@ -65,7 +64,6 @@ class Exchange:
         self.images: dict[str, CameraImage] = {}
         self.wanted_cameras: tuple[str, ...] = ()
         self.figures: dict[str, object] = {}
-        self.on_news: Callable[[], None] = _nobody
         self.on_answer: Callable[[int, dict], None] = _nobody
         self.on_change: Callable[[], None] = _nobody
         self._lock = threading.Lock()
@@ -76,13 +74,11 @@ class Exchange:
         """Leaves what shall go out; what was not taken yet is old."""
         with self._lock:
             self._driven = driven
-        self.on_news()
 
     def ask(self, asked: Asked) -> None:
         """Leaves a request."""
         with self._lock:
             self._asks.append(asked)
-        self.on_news()
 
     def take(self) -> tuple[Driven | None, list[Asked]]:
         """What shall go out, and the requests, since the last time."""

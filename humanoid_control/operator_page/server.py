@@ -207,9 +207,7 @@ class PageServer:
     def _tell(self) -> None:
         seat, exchange = self._seat, self._exchange
         wanted = tuple(camera for camera in self._cameras if any(camera in page.cameras for page in self._pages.values()))
-        if wanted != exchange.wanted_cameras:
-            exchange.wanted_cameras = wanted
-            exchange.on_news()
+        exchange.wanted_cameras = wanted
         shown = {f"images shown after, p{share} ms": round(1e3 * float(np.percentile(self._shown_s, share))) for share in (50, 95) if self._shown_s}
         exchange.figures = {"pages": len(self._pages), "operator": seat.name if seat.holder is not None else "nobody",
                             "inputs that came late": seat.late, "inputs held from the start": seat.too_early, **shown, **self.counts}  # fmt: skip

@@ -9,9 +9,10 @@ from humanoid_interfaces.msg import SimulationState
 from humanoid_control.mission.factory import Factory
 from humanoid_control.nodes.health import OK, WARN
 from humanoid_control.nodes.life_cycle import ManagedNode
+from humanoid_control.nodes.polled import Polled
 from humanoid_control.nodes.simulation_mirror import SimulationMirror
 from humanoid_control.ros import conversions, topics
-from humanoid_control.ros.qos import create_publisher, create_subscription
+from humanoid_control.ros.qos import create_publisher
 from perception.oracle import OraclePoses
 from perception.ros.pose_messages import poses_to_message
 
@@ -22,7 +23,6 @@ class OracleRung:
     def __init__(self, node: ManagedNode, factory: Factory) -> None:
         """Takes the node's parameters over."""
         self._node, self._factory = node, factory
-        self._subscription = None
         self._next_s = -np.inf
 
     def configure(self) -> None:
@@ -37,13 +37,16 @@ class OracleRung:
 
     def activate(self) -> None:
         """Listens to the simulation."""
-        self._subscription = create_subscription(self._node, topics.SIMULATION_STATE, self._take_state)
+        self._states = Polled(self._node, topics.SIMULATION_STATE)
 
     def deactivate(self) -> None:
         """Listens no more."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-            self._subscription = None
+        self._states.destroy()
+
+    def look(self) -> None:
+        """Tells the newest state's poses, when they are due."""
+        for message in self._states.take():
+            self._take_state(message)
 
     def _take_state(self, message: SimulationState) -> None:
         stamp = conversions.time_from_message(message.header.stamp)

@@ -38,7 +38,6 @@ from perception.ros.pose_messages import poses_to_message
 from perception.vision import VisionPoses
 
 FRAME_MAP = "map"
-POLL_PERIOD_S = 0.01
 WATCH_PERIOD_S = 0.2
 STATE_PERIOD_S = 0.016  # between the states that are kept, at least: every fourth of 250 a second
 STATES_WAITING = 100
@@ -83,12 +82,11 @@ class VisionRung:
         self._infos = {camera: Polled(node, topics.camera_topics(camera)["camera_info"]) for camera in p.cameras}
         self._known: dict[str, CameraInfo] = {}
         self._live.start()
-        self._timers = [node.create_timer(POLL_PERIOD_S, self._hand_over), node.create_timer(WATCH_PERIOD_S, self._watch)]
+        self._watch_timer = node.create_timer(WATCH_PERIOD_S, self._watch)
 
     def deactivate(self) -> None:
         """Looks no more."""
-        for timer in self._timers:
-            self._node.destroy_timer(timer)
+        self._node.destroy_timer(self._watch_timer)
         self._live.end()
         self._live = None
         for polled in (self._states, self._estimates, *self._images.values(), *self._infos.values()):
@@ -96,7 +94,8 @@ class VisionRung:
 
     # --- in -------------------------------------------------------------------------------------------------------
 
-    def _hand_over(self) -> None:
+    def look(self) -> None:
+        """Hands over what has come."""
         for state, estimate in self._matching.add(_stamped(self._states), _stamped(self._estimates)):
             try:
                 measured = conversions.robot_state_from_message(deserialize_message(state, msg.RobotState))

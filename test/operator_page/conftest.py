@@ -15,23 +15,33 @@ CAMERAS = ("head_camera", "left_wrist_camera")
 IDLE = {"axes": [0.0, 0.0, 1.0, 0.0, 0.0, 1.0], "buttons": [0] * 8, "hands": [None, None]}
 
 
+class NotedExchange(Exchange):
+    """Notes all that is left for the node."""
+
+    def __init__(self):
+        super().__init__()
+        self.driven, self.asked = [], []
+
+    def drive(self, driven):
+        super().drive(driven)
+        self.driven.append(driven)
+
+    def ask(self, asked):
+        super().ask(asked)
+        self.asked.append(asked)
+
+
 class Served:
     """A server, and what it leaves for the node."""
 
     def __init__(self, folder, **options):
-        self.exchange = Exchange()
+        self.exchange = NotedExchange()
         self.token = Token(folder)
         self.scheme = "https" if "tls" in options else "http"
         self.server = PageServer(self.exchange, self.token, host="127.0.0.1", port=0, names=own_names(), cameras=CAMERAS, **options)
-        self.driven, self.asked = [], []
-        self.exchange.on_news = self._take
+        self.driven, self.asked = self.exchange.driven, self.exchange.asked
         self.server.start()
         self.url = f"{self.scheme}://127.0.0.1:{self.server.port}"
-
-    def _take(self):
-        driven, asked = self.exchange.take()
-        self.driven += [driven] if driven is not None else []
-        self.asked += asked
 
     async def open(self, session, **hello):
         """A page whose token is right, or whatever is said instead."""
