@@ -1,7 +1,7 @@
 """Owns the actuators: runs the control loop on a robot, takes targets over and tells what happens.
 
-The loop has a thread of its own (see `control_thread`); a second thread publishes what it left behind; the executor's
-callbacks only hand over. With `robot: mujoco` the same process holds the simulation, in lockstep with the loop, with its
+The loop has a thread of its own (see `control_thread`); a second thread publishes what it left behind, and hands over what came by
+topic; the executor's callbacks hand over what is asked. With `robot: mujoco` the same process holds the simulation, in lockstep with the loop, with its
 belts and people, and the judge.
 """
 
@@ -29,14 +29,15 @@ from humanoid_control.control_loop import ControlLoop, warm_up
 from humanoid_control.errors import ConfigurationError, FactoryError, OrderError, RobotError, TargetError
 from humanoid_control.nodes.control_thread import ControlThread, Snapshot
 from humanoid_control.nodes.factory_file import DESCRIPTION, find_factory
-from humanoid_control.nodes.health import ERROR, OK, WARN, Health
+from humanoid_control.nodes.health import ERROR, OK, PERIOD_S, WARN, Health
+from humanoid_control.nodes.polled import Polled
 from humanoid_control.robot_model import RobotModel
 from humanoid_control.robots.fake_robot import FakeRobot
 from humanoid_control.robots.paced_robot import PacedRobot
 from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import NODE_OPTIONS, declare_parameters, parameter
-from humanoid_control.ros.qos import create_publisher, create_subscription
+from humanoid_control.ros.qos import create_publisher
 from humanoid_control.teleoperation.handover import PERSON
 from humanoid_control.transforms import from_pose, inverse, planar, to_pose, yaw_of
 from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM
@@ -45,6 +46,8 @@ NAME = "control_node"
 FRAME_BASE = "base_link"
 FRAME_IMU = "imu_in_pelvis"
 SLOW_EVERY = 5  # ticks between messages for stock tools and people: 50 Hz
+STATUSES_WAITING = 10  # of the policy, until they are looked at
+WATCH_PERIOD_S = 0.2
 LOOK_PERIOD_S = 0.1  # between two looks at who listens: messages for nobody are not made
 DISCOVERY_S = 3.0  # that other nodes of the domain are given to be seen
 CLAIM = "_control_claim"
@@ -95,7 +98,8 @@ class ControlNode(Node):
         self.thread.start()
         self._publisher = threading.Thread(target=self._publish_all, name="publisher", daemon=True)
         self._publisher.start()
-        self._watch_timer = self.create_timer(0.2, self._watch)
+        self._watch_timer = self.create_timer(WATCH_PERIOD_S, self._watch)
+        self._figures_timer = self.create_timer(PERIOD_S, self._tell_figures)
         where = f"in factory {parameters.factory}, seed {parameters.seed}" if self.simulation is not None else ""
         self.get_logger().info(f"controls robot {parameters.robot} at {1 / robot.period_s:.0f} Hz {where}")
 
@@ -114,7 +118,7 @@ class ControlNode(Node):
         self._senders = {topic.name: create_publisher(self, topic) for topic in (
             topics.ROBOT_STATE, topics.BASE_ESTIMATE, topics.JOINT_COMMAND, topics.CONTROL_STATUS, topics.JOINT_STATES,
             topics.IMU, topics.ODOM, topics.TF)}
-        create_subscription(self, topics.WHOLE_BODY_TARGET, self._take_target)
+        self._inputs = [(Polled(self, topics.WHOLE_BODY_TARGET), self._take_target)]
         self.create_service(Stop, topics.STOP, self._stop)
         self.create_service(Trigger, topics.RESUME, self._resume)
         fingers = self._model.finger_names
@@ -123,10 +127,15 @@ class ControlNode(Node):
         if self.simulation is not None:
             for topic in (topics.CLOCK, topics.SIMULATION_STATE, topics.SIMULATION_VERDICT):
                 self._senders[topic.name] = create_publisher(self, topic)
-            create_subscription(self, topics.CURRENT_ORDER, self._take_order)
-            create_subscription(self, topics.POLICY_STATUS, self._take_policy_status)
+            self._inputs += [(Polled(self, topics.CURRENT_ORDER), self._take_order),
+                             (Polled(self, topics.POLICY_STATUS, depth=STATUSES_WAITING), self._take_policy_status)]
 
-    # --- in: callbacks of the executor, which only hand over ----------------------------------------------------------
+    # --- in: only handed over; topics by the publishing thread, which wakes up at each tick anyway, services by the executor ----
+
+    def _listen(self) -> None:
+        for ear, take in self._inputs:
+            for message in ear.take():
+                take(message)
 
     def _take_target(self, message: WholeBodyTarget) -> None:
         try:
@@ -189,6 +198,7 @@ class ControlNode(Node):
         try:
             while not self._ending.is_set():
                 if self.thread.has_news.wait(0.2):
+                    self._listen()
                     self._publish_news()
         except Exception:  # of rclpy's own kinds, when ROS goes down beneath this thread
             if self._ending.is_set() or not self.context.ok():
@@ -217,7 +227,7 @@ class ControlNode(Node):
         self._senders[topic.name].publish(message)
 
     def _publish_tick(self, snapshot: Snapshot, wanted: set[str]) -> None:
-        if self.simulation is not None:
+        if topics.CLOCK.name in wanted:
             self._publish(topics.CLOCK, Clock(clock=conversions.time_to_message(snapshot.state.stamp_s)))
         if topics.BASE_ESTIMATE.name in wanted and snapshot.estimate is not None:
             self._publish(topics.BASE_ESTIMATE, conversions.base_estimate_to_message(snapshot.estimate))
@@ -228,7 +238,8 @@ class ControlNode(Node):
 
     def _publish_status(self, snapshot: Snapshot) -> None:
         status = snapshot.status
-        self._publish(topics.CONTROL_STATUS, conversions.control_status_to_message(status, snapshot.estimate))
+        if topics.CONTROL_STATUS.name in self._wanted:
+            self._publish(topics.CONTROL_STATUS, conversions.control_status_to_message(status, snapshot.estimate))
         message = f"{status.mode}: {status.reason}" if status.reason else status.mode
         kind = status.mode if LEVELS[status.mode] != OK else "fine"
         self._health.set(LEVELS[status.mode], message, kind=kind)
@@ -270,8 +281,9 @@ class ControlNode(Node):
         qpos, verdict = snapshot.truth
         stamp = snapshot.state.stamp_s
         episode = self.simulation.episode
-        self._publish(topics.SIMULATION_STATE, SimulationState(
-            header=conversions.make_header(stamp, "map"), factory=episode.factory.name, seed=episode.seed, qpos=qpos))
+        if topics.SIMULATION_STATE.name in self._wanted:
+            self._publish(topics.SIMULATION_STATE, SimulationState(
+                header=conversions.make_header(stamp, "map"), factory=episode.factory.name, seed=episode.seed, qpos=qpos))
         if verdict is not None and verdict is not self._told_verdict:
             self._told_verdict = verdict
             self._publish(topics.SIMULATION_VERDICT, Verdict(
@@ -286,6 +298,9 @@ class ControlNode(Node):
             raise RobotError(f"control has ended: {thread.failure or 'it was told to'}")
         if not self._publisher.is_alive() and not self._ending.is_set():
             raise RobotError("publishing has ended; its error is above")
+
+    def _tell_figures(self) -> None:
+        thread = self.thread
         loop = thread.loop
         self._health.values = {**thread.timings_ms(), "ticks": loop.tick_count, "overruns": loop.overrun_count,
                                "unpublished ticks": self._lost,
