@@ -9,6 +9,7 @@ of inputs; also over a line that delays and loses packets.
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import random
@@ -110,6 +111,7 @@ def _measure(report: Report, name: str, case: _Case, n: int, sway_s: float, seed
         stack.callback(rclpy.try_shutdown)
         operator = _Operator(launch, rng, beside_policy=case.arguments[0] == "factory", video=case.video, page=page)
         operator.begin()
+        gc.freeze()  # as nodes do: whoever measures shall not stop to tidy up
         for _ in progress(range(n), name):
             for act in (operator.move_hand, operator.let_go):
                 operator.play(rng.uniform(*APART_S))

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 PROGRAM = """
+import gc
 import sys
 import rclpy
 from humanoid_control.errors import RobotError
@@ -17,7 +18,7 @@ def make_node():
     if "fail" in sys.argv:
         raise RobotError("the robot does not answer; is it switched on?")
     node = rclpy.create_node("trial")
-    node.create_timer(0.05, lambda: print("ticking", flush=True))
+    node.create_timer(0.05, lambda: print("ticking" if gc.get_freeze_count() else "collecting", flush=True))
     destroy = node.destroy_node
     def destroy_node():
         print("destroyed", flush=True)
