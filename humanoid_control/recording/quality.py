@@ -28,7 +28,8 @@ SHORTEST_S = 1.0
 BEHIND_STAMP = 12  # bytes of CDR: encapsulation, s and ns
 STATE, COMMAND, IMAGE = "/robot_state", "/joint_command", "/compressed"  # how topics' names end
 INPUTS = ("/joy", "/left_hand", "/right_hand")  # of an operator, whose hand, browser or network may falter: the robot, too, heard nothing then, and held
-DRIVING = ("/whole_body_target", *INPUTS)  # what comes from when somebody drives until he no longer does
+TARGET, TARGET_GAP_S = "/whole_body_target", topics.WHOLE_BODY_TARGET.timeout_s  # for so long control goes by the last one
+DRIVING = (TARGET, *INPUTS)  # what comes from when somebody drives until he no longer does
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _of_streams(streams: dict[str, _Stream], card: Card, clock: _RobotClock) -> 
         usual = max(float(np.median(np.diff(clock.at(log_s)))), _expected_period_s(topic)) if len(log_s) > 2 else np.inf
         if usual > 1.0 / STREAM_HZ:
             continue
-        gaps = periods > max(GAP_PERIODS * usual, SHORTEST_GAP_S)
+        gaps = periods > max(GAP_PERIODS * usual, TARGET_GAP_S if topic.endswith(TARGET) else SHORTEST_GAP_S)
         if gaps.any():
             where = int(np.argmax(periods))
             is_input = topic.endswith(INPUTS)

@@ -20,8 +20,9 @@ TOPICS = [
     RecordedTopic("/joint_command", "humanoid_interfaces/msg/JointCommand", f"{HEADER}float64[29] positions\n{HEADER_TYPES}"),
     RecordedTopic("/head_camera/image_raw/compressed", "sensor_msgs/msg/CompressedImage", f"{HEADER}string format\nuint8[] data\n{HEADER_TYPES}"),
     RecordedTopic("/joy", "sensor_msgs/msg/Joy", f"{HEADER}float32[] axes\nint32[] buttons\n{HEADER_TYPES}"),
+    RecordedTopic("/whole_body_target", "humanoid_interfaces/msg/WholeBodyTarget", f"{HEADER}float64 torso_pitch\n{HEADER_TYPES}"),
 ]
-STATE, COMMAND, IMAGE, JOY = range(4)
+STATE, COMMAND, IMAGE, JOY, TARGET = range(5)
 
 
 def header(time_s):
@@ -40,7 +41,7 @@ class Taker:
         self.clock, self._wait_for = clock, wait_for
         self.recorder = Recorder(folder, TOPICS, reserve_bytes=0, wall_ns=self.clock, monotonic_ns=self.clock)
 
-    def take(self, *, seconds=4.0, without=(), frozen=(9.0, 9.0), jump_at=None, moving=True, outcome=SUCCESS, verdict="done", late_s=0.0, waits=(), clock_back_s=0.0, drives=()):
+    def take(self, *, seconds=4.0, without=(), frozen=(9.0, 9.0), jump_at=None, moving=True, outcome=SUCCESS, verdict="done", late_s=0.0, waits=(), clock_back_s=0.0, drives=(), targets=()):
         recorder, clock = self.recorder, self.clock
         name = recorder.begin(operator="Ada", task="bring t1 to outfeed")
         recorder.event(SUBTASK, "reach")
@@ -53,6 +54,8 @@ class Taker:
             recorder.add(COMMAND, joints(time_s, [angle + (0.5 if jump_at is not None and time_s >= jump_at else 0.0)] * 29))
             if any(begin <= time_s < end for begin, end in drives):
                 recorder.add(JOY, header(time_s) + struct.pack("<II", 0, 0))
+            if any(begin <= time_s < end for begin, end in targets):
+                recorder.add(TARGET, header(time_s) + struct.pack("<d", 0.0))
             if tick % 5 == 0:
                 shown = frozen[0] if frozen[0] <= time_s < frozen[1] else time_s
                 recorder.add(IMAGE, header(time_s) + b"x" * 60 + struct.pack("<d", shown))
@@ -110,6 +113,12 @@ def test_an_operator_who_falters_is_odd_but_no_error(taker):
     assert check_episode(taker.take(drives=[(1.0, 3.0)])) == []
     (finding,) = check_episode(taker.take(drives=[(1.0, 2.0), (2.24, 3.0)]))
     assert finding.kind == "paused" and "/joy has 1 gaps, the longest of 0.26 s" in finding.text and not finding.is_error
+
+
+def test_a_target_may_be_late_for_as_long_as_control_goes_by_the_one_before(taker):
+    assert check_episode(taker.take(targets=[(1.0, 2.0), (2.14, 3.0)])) == []
+    (finding,) = check_episode(taker.take(targets=[(1.0, 2.0), (2.24, 3.0)]))
+    assert finding.kind == "dropped" and "/whole_body_target has 1 gaps, the longest of 0.26 s" in finding.text and finding.is_error
 
 
 def test_standing_about_is_odd_but_no_error(taker, capsys):
