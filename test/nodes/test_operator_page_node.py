@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import re
 import threading
 
@@ -11,6 +12,7 @@ from humanoid_interfaces.msg import PolicyStatus
 from humanoid_interfaces.srv import Stop
 from sensor_msgs.msg import CompressedImage, Joy
 
+from humanoid_control.nodes.health import ERROR
 from humanoid_control.recording.card import CARD, Card
 from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.qos import create_publisher
@@ -194,6 +196,49 @@ def test_robot_and_scene_are_where_control_says(node, page):
     left, right = pose["hands"]
     assert left[1] > 0.05 > -0.05 > right[1] and 0.3 < left[2] < 1.3 and len(pose["openings"]) == 2
     assert 0.5 < pose["base"][2] < 1.0
+
+
+def test_a_thousand_wrong_messages_of_fifty_pages_cost_control_no_tick(node, page):
+    """What is served, and to whom, is the page's process: control counts the ticks that it had to give up, and there are none."""
+    node.start("control_node")
+    node.wait_until(lambda: node.figures.get("control_node", {}).get("ticks"), what="control does not tick")
+    before = node.figures["control_node"]
+    draw = random.Random(7)
+    wrong = ("{", "[" * 3000, "x" * 100_000, json.dumps({"type": "input", "t": 1.0, **IDLE, "axes": [9] * 6}), json.dumps({"type": "reboot"}),
+             json.dumps({"type": "ask", "number": 1, "what": "resume", "task": "y" * 5000}), bytes(range(256)))  # fmt: skip
+
+    async def intrude(session, count):
+        while count:
+            try:
+                socket = await session.ws_connect(f"{page.base}/socket", origin=page.base)
+            except aiohttp.WSServerHandshakeError as error:
+                assert error.status == 503  # too many pages at once
+                await asyncio.sleep(0.01)
+                continue
+            count -= 1
+            try:
+                await socket.send_json({"type": "hello", "token": draw.choice((page.token, "wrong")), "name": "Eve"})
+                message = draw.choice(wrong)
+                await (socket.send_bytes(message) if isinstance(message, bytes) else socket.send_str(message))
+                async for _ in socket:  # until it is closed
+                    pass
+            except (aiohttp.ClientError, ConnectionError):
+                pass  # closed while it was said
+            await socket.close()
+
+    async def attack():
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as crowd:
+            await asyncio.gather(*(intrude(crowd, 20) for _ in range(50)))
+
+    attacked = asyncio.run_coroutine_threadsafe(attack(), page.loop)
+    node.wait_until(attacked.done, 120.0, "the crowd is not turned away")
+    attacked.result()
+    count = int(node.figures["control_node"]["ticks"])
+    node.wait_until(lambda: int(node.figures["control_node"]["ticks"]) > count, 10.0, "control ticks no more")
+    after, served = node.figures["control_node"], node.figures["operator_page_node"]
+    assert int(served["malformed messages"]) > 300 and int(served["wrong tokens"]) > 300
+    assert after["time given up s"] == before["time given up s"]  # deadlines are absolute: a tick that came late was made up for
+    assert node.diagnostics["control_node"][0] != ERROR
 
 
 def test_a_port_that_is_taken_leaves_the_node_alive_with_the_remedy(node):
