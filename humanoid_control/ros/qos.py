@@ -11,6 +11,8 @@ from rclpy.subscription import Subscription
 
 from humanoid_control.ros.topics import Topic
 
+NOT_TAKEN = "cannot publish data"  # in rmw_fastrtps's words
+
 
 def _profile(depth: int, *, reliable: bool = True, transient: bool = False) -> QoSProfile:
     return QoSProfile(
@@ -42,6 +44,21 @@ PROFILES: dict[str, tuple[QoSProfile, QoSProfile]] = {
 def create_publisher(node: Any, topic: Topic) -> Publisher:
     """A node's publisher for a topic of the table."""
     return node.create_publisher(topic.message_class(), topic.name, PROFILES[topic.qos][0])
+
+
+def try_publish(publisher: Any, message: Any) -> bool:
+    """Publishes a message; False where DDS does not take it within its 100 ms, on a machine that is far too busy: then it is lost.
+
+    Raises:
+        RuntimeError: rclpy's own, for all else.
+    """
+    try:
+        publisher.publish(message)
+    except RuntimeError as error:
+        if NOT_TAKEN not in str(error):
+            raise
+        return False
+    return True
 
 
 def create_subscription(node: Any, topic: Topic, callback: Callable[[Any], None], **options: Any) -> Subscription:

@@ -234,7 +234,7 @@ def _publish() -> None:
     import rclpy
     from rclpy.serialization import serialize_message
 
-    from humanoid_control.ros.qos import create_publisher
+    from humanoid_control.ros.qos import create_publisher, try_publish
 
     prepare_environment()
     rclpy.init()
@@ -254,12 +254,8 @@ def _publish() -> None:
             for number, (name, publisher, rate_hz, messages) in enumerate(rows):
                 if now >= due[number]:
                     due[number] += 1.0 / rate_hz
-                    try:
-                        publisher.publish(messages[sent[name] % len(messages)])
-                    except RuntimeError:  # rclpy's own error; on a machine that is far too busy
-                        sent[REFUSED] += 1
-                    else:
-                        sent[name] += 1
+                    is_taken = try_publish(publisher, messages[sent[name] % len(messages)])
+                    sent[name if is_taken else REFUSED] += 1
             time.sleep(max(min(due) - time.monotonic(), 0.0))
         print(json.dumps(sent), flush=True)
     rclpy.try_shutdown()
