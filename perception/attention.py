@@ -81,7 +81,7 @@ class Attention:
         for name, (track, odom_from_tote) in totes.items():
             camera_from_tote = camera_from_odom @ odom_from_tote
             distance = float(np.linalg.norm(camera_from_tote[:3, 3]))
-            box = self._box(camera, camera_from_tote, track) if distance <= FARTHEST_TOTE else None
+            box = box_before(camera, camera_from_tote, tote_corners(track.carrier)) if distance <= FARTHEST_TOTE else None
             if box is None:
                 continue
             if not track.is_seen or track.filter.covariance[:3, :3].trace() >= SURE_DEVIATION**2:
@@ -153,19 +153,18 @@ class Attention:
         self._searched_s[camera] = stamp_s
         return True
 
-    @staticmethod
-    def _box(camera: CameraModel, camera_from_tote: np.ndarray, track: ToteTrack) -> np.ndarray | None:
-        """(4,) px around a tote's corners; None where too little of it can be in the image."""
-        points = tote_corners(track.carrier) @ camera_from_tote[:3, :3].T + camera_from_tote[:3, 3]
-        pixels, valid = camera.project(points)
-        if valid.sum() < BOX_CORNERS:
-            return None
-        pixels = pixels[valid]
-        low, high = pixels.min(axis=0), pixels.max(axis=0)
-        framed = np.clip(np.minimum(high, (camera.width, camera.height)) - np.maximum(low, 0.0), 0.0, None)
-        if framed.prod() < FRAMED_SHARE * max((high - low).prod(), 1e-9):
-            return None
-        return box_of(pixels, (camera.width, camera.height))
+
+def box_before(camera: CameraModel, camera_from_tote: np.ndarray, corners: np.ndarray) -> np.ndarray | None:
+    """(4,) px left, top, right, bottom around a tote's corners (8, 3) m; None where too little of it can be in the image."""
+    pixels, valid = camera.project(corners @ camera_from_tote[:3, :3].T + camera_from_tote[:3, 3])
+    if valid.sum() < BOX_CORNERS:
+        return None
+    pixels = pixels[valid]
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    framed = np.clip(np.minimum(high, (camera.width, camera.height)) - np.maximum(low, 0.0), 0.0, None)
+    if framed.prod() < FRAMED_SHARE * max((high - low).prod(), 1e-9):
+        return None
+    return box_of(pixels, (camera.width, camera.height))
 
 
 def _boxes(entries: list[tuple[float, str, np.ndarray]]) -> np.ndarray:

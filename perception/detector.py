@@ -41,6 +41,7 @@ UNLIKELY_KIND = 0.02  # probability of a kind, below which it is not tried
 KIND_DOUBT = 3.0  # difference of two kinds' costs at which the other is still a quarter as likely: corners err together
 MOST_TELLING_CHI2 = 20.0  # beyond it no kind fits, and none is told from another
 FEWEST_CORNERS = 4  # in the crop, for a pose
+LEAST_OVERLAP = 0.1  # of a place that is found and of where a tote is expected, over both together: it is known badly
 SAME_SHARE = 0.10  # of a window's width, nearer than which half of two totes' corners are one tote's: stacked ones are close
 SETTLED_SHARE, EXPECTED_SETTLED_SHARE = 0.04, 0.15  # of a window's width, by which it may still move without another crop
 NEAREST, FARTHEST = 0.10, 4.0  # m between which a tote may be
@@ -115,6 +116,24 @@ class _Candidate:
     inside: np.ndarray | None = None
     kind: str = KINDS[0]
     moved: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class SeenCorners:
+    """A tote's corners as the corner network sees them in one image, before a pose is made of them.
+
+    Attributes:
+        pixels: (8, 2) px of the image, in the order of `keypoints` for the pose that faces away from the camera.
+        deviations: (8, 2) px, calibrated.
+        visible, inside: (8,) how likely each is in sight, and in the crop.
+        presence: how likely there is a tote at all.
+    """
+
+    pixels: np.ndarray
+    deviations: np.ndarray
+    visible: np.ndarray
+    inside: np.ndarray
+    presence: float
 
 
 class ToteDetector:
@@ -198,6 +217,37 @@ class ToteDetector:
         found = self._look(frame, camera, candidates, up_in_camera) if candidates else []
         return [detection for detection, _ in found if detection.score >= self.calibration.score]
 
+    def corners_at(self, frame: CameraFrame, camera: CameraModel, expected: np.ndarray, up_in_camera: np.ndarray | None = None,
+                   *, search: bool) -> SeenCorners | None:  # fmt: skip
+        """The corners of the one tote that is expected somewhere; None where there is none.
+
+        Args:
+            frame, camera, up_in_camera: as for `detect`.
+            expected: (4,) px left, top, right, bottom around where its corners should be.
+            search: whether that is known badly: then the finder says where in the image it is, if it finds a tote there.
+
+        Raises:
+            PerceptionError: as `detect`.
+        """
+        camera = _fitted(camera, frame)
+        box = np.asarray(expected, float)
+        if search:
+            boxes, _ = self.find(frame.rgb)
+            overlaps = overlaps_of(box, boxes)
+            if not len(boxes) or overlaps.max() < LEAST_OVERLAP:
+                return None
+            box = boxes[overlaps.argmax()]
+        pyramid = ImagePyramid(frame.rgb)
+        candidate = _Candidate(window_of_box(box, camera.matrix, up_in_camera), EXPECTED, EXPECTED_CROPS, EXPECTED_SETTLED_SHARE)
+        for _ in range(candidate.crops):
+            self._read(pyramid, [candidate])
+            if candidate.presence < GIVE_UP:
+                return None
+            self._move_window(candidate, camera, up_in_camera)
+            if not candidate.moved:
+                break
+        return SeenCorners(candidate.pixels, candidate.deviations, candidate.visible, candidate.inside, candidate.presence)
+
     def find(self, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (K, 4) px, left, top, right, bottom, where totes may be, and how likely (K,), the likeliest first.
 
@@ -243,6 +293,12 @@ class ToteDetector:
     def _read_corners(
         self, pyramid: ImagePyramid, candidates: list[_Candidate], camera: CameraModel, up: np.ndarray | None
     ) -> None:
+        for candidate, likely in zip(candidates, self._read(pyramid, candidates)):
+            candidate.kind, candidate.pose = self._solved(candidate, likely, camera, up)
+            self._move_window(candidate, camera, up)
+
+    def _read(self, pyramid: ImagePyramid, candidates: list[_Candidate]) -> np.ndarray:
+        """Looks at the candidates' windows; (N, K) how likely each is of which kind."""
         crops = np.stack([pyramid.cut(c.window) for c in candidates])
         corners, totes = self._sessions["corners"].run(None, {"image": crops})
         calibration = self.calibration
@@ -255,8 +311,7 @@ class ToteDetector:
             squares = (trust[:, None] * corner[:, 2:4]) ** 2 + calibration.deviation_floor**2
             candidate.deviations = np.sqrt(squares @ (matrix[:, :2] ** 2).T)
             candidate.presence = float(tote[0])
-            candidate.kind, candidate.pose = self._solved(candidate, tote[1:], camera, up)
-            self._move_window(candidate, camera, up)
+        return totes[:, 1:]
 
     def _solved(
         self, candidate: _Candidate, likely: np.ndarray, camera: CameraModel, up: np.ndarray | None
