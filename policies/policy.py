@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
-
-import numpy as np
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from humanoid_control.mission.factory import Factory, Order
 from humanoid_control.types import BaseEstimate, ControlStatus, RobotState, WholeBodyTarget
+from perception.camera_rig import CameraRig
+from perception.frame import CameraFrame
 from perception.poses import PoseSet
 
 DONE, FAILED, RUNNING = "done", "failed", "running"
+POSES, IMAGES = "poses", "images"  # what a policy may need
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Observation:
         estimate: where the robot believes it is, in `odom`.
         control: what control is doing.
         poses: the newest of the pose source; None if nothing has been seen yet.
-        images: (H, W, 3) uint8 by camera name.
+        images: those that have come since the last observation, each with the time it was exposed at.
+        rig: the cameras as the robot knows them; None where no images come.
     """
 
     stamp_s: float
@@ -32,7 +34,8 @@ class Observation:
     estimate: BaseEstimate
     control: ControlStatus
     poses: PoseSet | None = None
-    images: dict[str, np.ndarray] = field(default_factory=dict)
+    images: tuple[CameraFrame, ...] = ()
+    rig: CameraRig | None = None
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,24 @@ class PolicyOutput:
     switches: tuple[Switch, ...] = ()
 
 
+@runtime_checkable
+class Watcher(Protocol):
+    """A policy that follows what it sees while another carries out its order, to go on from there."""
+
+    def watch(self, observation: Observation) -> None:
+        """Takes an observation in that another acts on.
+
+        Raises:
+            OrderError: it will not be able to go on.
+        """
+
+
 class Policy(Protocol):
     """A policy carries out one order at a time.
 
     Attributes:
         name: what it is called on the command line.
-        needs: the observation fields it reads, such as `poses`; the runtime refuses a policy whose needs it cannot meet.
+        needs: the observation fields it reads, `poses` and `images`; the runtime refuses a policy whose needs it cannot meet.
         period_s: s between calls of `act`.
     """
 

@@ -12,11 +12,13 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from humanoid_interfaces import msg
 from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CameraInfo, Image
 from vision_msgs.msg import Detection3DArray
 
 from humanoid_control.control_loop import check_target
@@ -36,11 +38,14 @@ from humanoid_control.ros.qos import create_publisher
 from humanoid_control.teleoperation.handover import TELEOPERATE, WAIT_FOR_PERSON
 from humanoid_control.transforms import from_pose, inverse
 from humanoid_control.types import BaseEstimate, ControlStatus, WholeBodyTarget
+from perception.frame import CameraFrame
+from perception.mounting import rig_from_file
 from perception.poses import PoseSet, carried_along
+from perception.ros.image_messages import camera_from_message, frame_from_message
 from perception.ros.pose_messages import poses_from_message
 from policies.escalation.escalating import Escalating
 from policies.escalation.remote_operator import RemoteOperator
-from policies.policy import DONE, FAILED, RUNNING, Observation, Policy, PolicyOutput, Switch
+from policies.policy import DONE, FAILED, IMAGES, POSES, RUNNING, Observation, Policy, PolicyOutput, Switch
 from policies.registry import POLICIES, checkpoint_of, make_policy
 
 NAME = "policy_node"
@@ -57,6 +62,7 @@ class PolicyParameters:
     checkpoint: str = parameter("", "file of a learned policy's network; empty: the one that ships")
     factory: str = parameter("line_side", DESCRIPTION)
     robot: str = parameter("mujoco", "the robot it acts for")
+    calibration: str = parameter("", "file of `humanoid calibrate`, for a policy that looks at images; empty: the nominal mounting")
     stale_s: float = parameter(0.5, "age of poses, estimate or status at which the policy is not asked any more",
                                minimum=0.05, maximum=5.0)  # fmt: skip
     operator: bool = parameter(False, "a person may take over by teleop_node, and is asked where the policy fails")
@@ -84,9 +90,10 @@ class PolicyNode(ManagedNode):
         self._policy: Policy = make_policy(self.parameters.policy, self._model, checkpoint=checkpoint, operator=self._operator)
         network = checkpoint_of(self.parameters.policy, checkpoint)
         self._hash = {"checkpoint sha256": file_hash(network)} if network is not None else {}  # for the cards of recorded episodes
-        unknown = self._policy.needs - {"poses"}
+        unknown = self._policy.needs - {POSES, IMAGES}
         if unknown:
             raise ConfigurationError(f"{NAME}: policy {self._policy.name} needs {', '.join(sorted(unknown))}, which no topic has")
+        self._rig = rig_from_file(self._model, topics.CAMERAS, self.parameters.calibration)[0] if IMAGES in self._policy.needs else None
         self._policy.forget()
         self._targets = create_publisher(self, topics.WHOLE_BODY_TARGET)
         self._status = create_publisher(self, topics.POLICY_STATUS)
@@ -95,6 +102,7 @@ class PolicyNode(ManagedNode):
         self._estimates: deque[BaseEstimate] = deque(maxlen=ESTIMATE_MEMORY)
         self._control: ControlStatus | None = None
         self._poses: PoseSet | None = None
+        self._frames: dict[str, CameraFrame] = {}  # of each camera the newest, that the policy has not had yet
         self._state_came = self._mission_came = time.monotonic()
         self._order_id, self._outcome, self._problem = "", "", ""
         self._output: PolicyOutput | None = None
@@ -112,6 +120,10 @@ class PolicyNode(ManagedNode):
             (Polled(self, topics.CONTROL_STATUS), self._take_control_status),
             (Polled(self, topics.DETECTIONS), self._take_detections),
         ]
+        for camera in topics.CAMERAS if self._rig is not None else ():
+            named = topics.camera_topics(camera)
+            self._inputs += [(Polled(self, named["camera_info"]), partial(self._take_camera_info, camera)),
+                             (Polled(self, named["image_raw"]), partial(self._take_image, camera))]  # fmt: skip
         if self._operator is not None:
             # The target first: who says that they drive is not silent.
             self._inputs += [(Polled(self, topics.OPERATOR_TARGET), self._take_operator_target),
@@ -156,6 +168,16 @@ class PolicyNode(ManagedNode):
             self._poses = poses_from_message(message)
         except HumanoidControlError as error:
             self.health.set(WARN, str(error))
+
+    def _take_camera_info(self, camera: str, message: CameraInfo) -> None:
+        try:
+            self._rig.set_intrinsics(camera, camera_from_message(camera, message))
+        except ConfigurationError as error:
+            self._rig.set_intrinsics(camera, None)
+            self.health.set(WARN, f"the camera info of {camera} is wrong: {error}")
+
+    def _take_image(self, camera: str, message: Image) -> None:
+        self._frames[camera] = frame_from_message(camera, message)
 
     def _take_operator_target(self, message: msg.WholeBodyTarget) -> None:
         try:
@@ -252,7 +274,10 @@ class PolicyNode(ManagedNode):
 
     def _observation(self, stamp: float, data: bytes) -> Observation:
         state = conversions.robot_state_from_message(deserialize_message(data, msg.RobotState))
-        return Observation(stamp, state, self._estimate, self._control, self._poses_now())
+        # An image may be a little ahead of the state it is acted on, and waits for the next.
+        come = tuple(frame for frame in self._frames.values() if not frame.stamp_s > stamp)
+        self._frames = {frame.camera: frame for frame in self._frames.values() if frame.stamp_s > stamp}
+        return Observation(stamp, state, self._estimate, self._control, self._poses_now(), come, self._rig)
 
     def _send(self, target: WholeBodyTarget) -> None:
         self._targets.publish(conversions.whole_body_target_to_message(target))
@@ -266,7 +291,7 @@ class PolicyNode(ManagedNode):
     def _stale_input(self, stamp: float) -> str:
         """What the policy lacks; empty if nothing. A person who drives sees for themselves."""
         inputs = {topics.BASE_ESTIMATE.name: self._estimate, topics.CONTROL_STATUS.name: self._control}
-        if "poses" in self._policy.needs and not (self._operator is not None and self._operator.takes_over()):
+        if POSES in self._policy.needs and not (self._operator is not None and self._operator.takes_over()):
             inputs[topics.DETECTIONS.name] = self._poses
         for name, value in inputs.items():
             if value is None:

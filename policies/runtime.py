@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +21,10 @@ from humanoid_control.simulation.judge import Verdict
 from humanoid_control.simulation.simulated_factory import SimulatedFactory
 from perception.oracle import OraclePoses
 from perception.poses import RUNGS, PoseSource
-from policies.policy import DONE, FAILED, Observation, Policy, PolicyOutput
+from policies.policy import DONE, FAILED, IMAGES, POSES, Observation, Policy, PolicyOutput
+
+if TYPE_CHECKING:
+    from perception.simulated_vision import EpisodeImages
 
 SETTLE_S = 0.6  # s to stand before the first order
 DONE_GRACE_S = 5.0  # s after a policy says it is done in which the judge must see it
@@ -67,13 +71,32 @@ class EpisodeResult:
         return bool(self.orders) and all(r.verdict.done for r in self.orders)
 
 
-def pose_source(rung: str, floor: SimulatedFactory, factory: Factory) -> PoseSource:
+def images_for(policy: Policy, floor: SimulatedFactory) -> EpisodeImages | None:
+    """The images of an episode for a policy that needs some.
+
+    Raises:
+        ConfigurationError: it needs what no simulation gives.
+        SimulationError: there is no OpenGL.
+    """
+    unknown = policy.needs - {POSES, IMAGES}
+    if unknown:
+        raise ConfigurationError(f"the policy {policy.name} needs {', '.join(sorted(unknown))}; there is {POSES} and {IMAGES}")
+    if IMAGES not in policy.needs:
+        return None
+    from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW
+    from perception.simulated_vision import EpisodeImages  # with OpenGL
+
+    return EpisodeImages(floor, tuple(CAMERA_FIELD_OF_VIEW))
+
+
+def pose_source(rung: str, floor: SimulatedFactory, factory: Factory, *, images: EpisodeImages | None = None) -> PoseSource:
     """The rung of perception asked for, in a simulation.
 
     Args:
         rung: one of `RUNGS`.
         floor: the simulation.
         factory: as in its file, which is all that a camera's rung knows of it.
+        images: of the episode, where the policy looks at them too.
 
     Raises:
         ConfigurationError: if there is none of that name.
@@ -85,7 +108,7 @@ def pose_source(rung: str, floor: SimulatedFactory, factory: Factory) -> PoseSou
         return OraclePoses(floor.world, floor.robot.data)
     from perception.simulated_vision import SimulatedVision  # with OpenGL and the networks' runtime, which oracle needs not
 
-    return SimulatedVision(rung, floor, factory)
+    return SimulatedVision(rung, floor, factory, images=images)
 
 
 def run_episode(
@@ -107,7 +130,8 @@ def run_episode(
     episode = draw_episode(factory, seed)
     floor = SimulatedFactory(model, episode, tags=poses == "fiducial") if build is None else build(model, episode)
     robot, result = floor.robot, EpisodeResult(seed)
-    source = pose_source(poses, floor, factory)
+    images = images_for(policy, floor)
+    source = pose_source(poses, floor, factory, images=images)
     loop = ControlLoop(robot)
     policy.forget()
     robot.connect()
@@ -134,8 +158,11 @@ def run_episode(
         while floor.verdict is None:
             if tick % every == 0:
                 state, estimate = robot.read() if loop.state is None else loop.state, loop.estimate()
+                if images is not None:
+                    images.poll()
                 source.update(state, estimate)
-                output = policy.act(Observation(state.stamp_s, state, estimate, loop.status(), source.read()))
+                seen, rig = (images.newest, images.rig) if images is not None else ((), None)
+                output = policy.act(Observation(state.stamp_s, state, estimate, loop.status(), source.read(), seen, rig))
                 subtask, problem = output.subtask, output.problem or problem
                 loop.submit(output.targets[0])
                 if output.outcome == FAILED:
