@@ -25,6 +25,13 @@ def _teacher(model: RobotModel, checkpoint: Path | None, operator: Operator | No
     return teacher if operator is None else _attended([Tier(teacher.name, teacher, teacher.limit)], operator)
 
 
+def _student(model: RobotModel, checkpoint: Path | None, operator: Operator | None) -> Policy:
+    from policies.learned.student import make_student
+
+    student = make_student(model, checkpoint)
+    return student if operator is None else _attended([Tier(student.name, student, student.limit)], operator)
+
+
 def _learned(model: RobotModel, checkpoint: Path | None, operator: Operator | None) -> Policy:
     from policies.learned.pose_policy import PosePolicy
 
@@ -37,8 +44,9 @@ def _attended(tiers: list[Tier], operator: Operator, *, name: str = "") -> Escal
     return Escalating([*tiers, Tier("person", Person(operator), gives_back=False)], name=name or tiers[0].name)
 
 
-POLICIES: dict[str, Callable[[RobotModel, Path | None, Operator | None], Policy]] = {"scripted": _scripted, "teacher": _teacher, "learned": _learned}
-LEARNED = frozenset({"teacher", "learned"})
+POLICIES: dict[str, Callable[[RobotModel, Path | None, Operator | None], Policy]] = {"scripted": _scripted, "teacher": _teacher, "student": _student,
+                                                                                   "learned": _learned}  # fmt: skip
+LEARNED = frozenset({"teacher", "student", "learned"})
 
 
 def checkpoint_of(name: str, checkpoint: Path | None) -> Path | None:
@@ -50,9 +58,9 @@ def checkpoint_of(name: str, checkpoint: Path | None) -> Path | None:
     """
     if checkpoint is not None or name not in LEARNED:
         return checkpoint
-    from policies.learned.pose_policy import DEFAULT
+    from policies.learned import pose_policy, student
 
-    return DEFAULT
+    return student.DEFAULT if name == "student" else pose_policy.DEFAULT
 
 
 def check_policy(name: str, checkpoint: Path | None) -> None:
@@ -69,8 +77,25 @@ def check_policy(name: str, checkpoint: Path | None) -> None:
         raise ConfigurationError(f"There is no policy '{name}'; allowed: {', '.join(POLICIES)}.")
     if checkpoint is not None and not checkpoint.is_file():
         raise ConfigurationError(f"There is no checkpoint {checkpoint}.")
+    default = checkpoint_of(name, None)
+    if checkpoint is None and default is not None and not default.is_file():
+        raise ConfigurationError(f"No network of the policy '{name}' ships yet; train one with `humanoid train {name}`, and name it with --checkpoint.")
     if checkpoint is not None and name not in LEARNED:
         raise ConfigurationError(f"The policy '{name}' has no parameters; leave --checkpoint away.")
+
+
+def learner_of(checkpoint: Path) -> str:
+    """The name of the policy that a checkpoint is of, by its file.
+
+    Raises:
+        ConfigurationError: it is of none that can drive by turns.
+    """
+    from policies.learned import pose_policy, student
+
+    names = {pose_policy.NAME: "teacher", student.NAME: "student"}
+    if checkpoint.stem not in names:
+        raise ConfigurationError(f"{checkpoint} is no checkpoint of a learner; its file is called {' or '.join(f'{name}.onnx' for name in names)}.")
+    return names[checkpoint.stem]
 
 
 def make_policy(name: str, model: RobotModel, *, checkpoint: Path | None = None, operator: Operator | None = None) -> Policy:

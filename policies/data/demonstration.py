@@ -17,17 +17,19 @@ from humanoid_control.simulation.simulated_factory import SimulatedFactory
 from policies.data import schema
 from policies.data.expert_noise import ExpertNoise
 from policies.data.frame_cameras import FrameCameras
+from policies.data.recorded_eyes import RecordedEyes
 from policies.data.truth import Truth
 from policies.data.turns import Turns
 from policies.learned.action_space import encode_target
+from policies.learned.eyes import Eyes
 from policies.learned.observation_space import BodySense, OrderSense
 from policies.learned.way_sense import WAY_NAMES, WaySense
-from policies.policy import FAILED, Observation, Policy, PolicyOutput
+from policies.policy import FAILED, IMAGES, Observation, Policy, PolicyOutput
 from policies.registry import make_policy
 from policies.runtime import OrderResult, run_episode
 
 EXPERT, POSES = "scripted", "oracle"
-NOISE_STREAM, TURNS_STREAM = "expert_noise", "turns"
+NOISE_STREAM, TURNS_STREAM, EYES_STREAM = "expert_noise", "turns", "eyes"
 SUCCESS = "success"
 
 
@@ -66,8 +68,9 @@ class Demonstration:
 
 
 def demonstrate(
-    model: RobotModel, factory: Factory, seed: int, *, rate_hz: int, noise: float, cameras: FrameCameras | None = None, learner: Policy | None = None
-) -> list[Demonstration]:
+    model: RobotModel, factory: Factory, seed: int, *, rate_hz: int, noise: float, cameras: FrameCameras | None = None, learner: Policy | None = None,
+    eyes: Eyes | None = None,
+) -> list[Demonstration]:  # fmt: skip
     """Has the expert carry out the episode of a seed; one demonstration for each order begun.
 
     Args:
@@ -78,11 +81,12 @@ def demonstrate(
         noise: share of the time in bursts of noise.
         cameras: whose images are kept.
         learner: who drives by turns with the expert.
+        eyes: of a student, that look on.
 
     Raises:
         ConfigurationError: the rate or the noise is out of range.
     """
-    recorder = Recorder(model, factory, rate_hz=rate_hz, noise=noise, cameras=cameras, learner=learner)
+    recorder = Recorder(model, factory, rate_hz=rate_hz, noise=noise, cameras=cameras, learner=learner, eyes=eyes)
     error, orders = "", []
     try:
         orders = run_episode(model, factory, seed, policy=recorder, poses=POSES, on_tick=recorder.on_tick,
@@ -96,8 +100,9 @@ class Recorder:
     """The expert with noise on what it submits, writing down what happens. A policy and a listener for `run_episode`."""
 
     def __init__(
-        self, model: RobotModel, factory: Factory, *, rate_hz: int, noise: float, cameras: FrameCameras | None, learner: Policy | None = None
-    ) -> None:
+        self, model: RobotModel, factory: Factory, *, rate_hz: int, noise: float, cameras: FrameCameras | None, learner: Policy | None = None,
+        eyes: Eyes | None = None,
+    ) -> None:  # fmt: skip
         """Prepares an episode.
 
         Args:
@@ -107,16 +112,18 @@ class Recorder:
             noise: share of the time in bursts.
             cameras: whose images are kept.
             learner: who drives by turns with the expert.
+            eyes: of a student, that look on.
 
         Raises:
             ConfigurationError: the rate does not divide the expert's.
         """
         expert: Policy = make_policy(EXPERT, model)
-        self.name, self.needs, self.period_s = expert.name, expert.needs, expert.period_s
-        self._parties = expert, learner
+        self.name, self.period_s = expert.name, expert.period_s
+        self.needs = expert.needs | (learner.needs if learner is not None else frozenset()) | ({IMAGES} if eyes is not None else frozenset())
+        self._parties, self._eyes = (expert, learner), eyes
         self._every = check_rate(rate_hz, self.period_s)
         self._rate_hz, self._share, self._cameras = rate_hz, noise, cameras
-        self._columns = schema.frame_columns(model)
+        self._columns = schema.frame_columns(model, sightings=eyes is not None)
         self._body, self._order_sense = BodySense(model), OrderSense(factory)
         self._way_sense = WaySense(factory)
         self._logs: list[_OrderLog] = []
@@ -127,6 +134,7 @@ class Recorder:
         self._truth = Truth(floor)
         self._noise = ExpertNoise(episode.stream(NOISE_STREAM), self._share)
         self._driver = Turns(*self._parties, episode.stream(TURNS_STREAM))
+        self._recorded_eyes = RecordedEyes(self._eyes, episode.stream(EYES_STREAM)) if self._eyes is not None else None
         if self._cameras is not None:
             self._cameras.use(floor.scene, floor.robot.data)
         return floor
@@ -144,6 +152,8 @@ class Recorder:
         self._order_sense.begin(order)
         self._way_sense.begin(*self._order_sense.placements)
         self._truth.begin(order, self._order_sense.place)
+        if self._recorded_eyes is not None:
+            self._recorded_eyes.begin()
         self._logs.append(_OrderLog(self._order_sense.text, self._cameras, self._rate_hz))
 
     def act(self, observation: Observation) -> PolicyOutput:
@@ -151,6 +161,9 @@ class Recorder:
         log = self._logs[-1]
         if log.calls == 0:
             self._noise.begin(observation.stamp_s)
+        if self._recorded_eyes is not None:
+            log.goal = self._order_sense.goal(observation.poses, observation.estimate, before=log.goal)
+            self._recorded_eyes.look(observation, self._truth.footprint_from_tote(), log.goal)
         output = self._driver.act(observation)
         clean = output.targets[0]
         sent = self._noise.disturbed(clean, output.subtask, observation.stamp_s)
@@ -166,8 +179,13 @@ class Recorder:
         log.goal = self._order_sense.goal(observation.poses, observation.estimate, before=log.goal)
         if output.outcome != FAILED:  # who gave up may have done so because there is no way
             log.way = self._way_sense.way(observation.poses, observation.estimate)
+        state, seen = self._body.state(observation.state, observation.estimate, observation.control), {}
+        if self._recorded_eyes is not None:
+            estimate = observation.estimate
+            seen = {schema.SIGHTINGS: self._recorded_eyes.sightings(observation, state),
+                    schema.BASE_ESTIMATE: np.concatenate([estimate.position, estimate.orientation])}  # fmt: skip
         return {
-            schema.STATE: self._body.state(observation.state, observation.estimate, observation.control),
+            schema.STATE: state,
             schema.GOAL: log.goal,
             schema.WAY: log.way,
             schema.ACTION: encode_target(output.targets[0], footprint),
@@ -179,7 +197,7 @@ class Recorder:
             schema.PROGRESS: np.array([output.progress]),
             schema.NOISE: np.array([self._noise.is_active()]),
             schema.EXPERT: np.array([self._driver.is_expert]),
-        } | self._truth.columns()
+        } | seen | self._truth.columns()
 
     def order_done(self) -> None:
         """See `Policy.order_done`; known from the next `reset`."""

@@ -17,12 +17,15 @@ from humanoid_control.bench.report import versions
 from humanoid_control.errors import ConfigurationError
 from humanoid_control.hashes import code_hash, file_hash
 from humanoid_control.simulation.layouts import TRAINING
+from perception.detector import FILES
+from perception.network_file import DEFAULT_FOLDER
 from perception.simulated_cameras import HEIGHT, WIDTH
 from policies.data.diversity import check_diversity, write_card
 from policies.data.errors import DataSetError
 from policies.data.generation import FAILURES, FactoryText, Generation, Plan, RunJobs, done_orders, jobs_of
 from policies.data.reader import Demonstrations
 from policies.evaluation.workers import available_cores, run_jobs
+from policies.registry import learner_of
 
 BACKENDS = ("local", "ray")
 CAMERAS = "head_camera,left_wrist_camera,right_wrist_camera"
@@ -50,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--noise", type=float, default=NOISE, metavar="SHARE",
         help=f"share of the time in which the expert is pushed off its way (default {NOISE}); 0 for none")  # fmt: skip
     add("--learner", metavar="FILE", type=Path,
-        help="checkpoint of a teacher that drives by turns with the expert, who shows it what to do where it gets to")  # fmt: skip
+        help="checkpoint of a teacher or a student that drives by turns with the expert, who shows it what to do where it gets to")  # fmt: skip
+    add("--sightings", action="store_true",
+        help="keep what the eyes of a student see meanwhile, as numbers; it needs OpenGL")  # fmt: skip
     add("--keep-failures", action="store_true", help=f"write orders that failed to a data set of their own, DIR/{FAILURES}")
 
 
@@ -116,10 +121,15 @@ def _plan(args: argparse.Namespace) -> Plan:
     cameras = () if args.no_images else tuple(name.strip() for name in args.cameras.split(","))
     return Plan(
         factories=tuple(FactoryText.read(path) for path in args.factory), fps=args.fps, cameras=cameras, width=width,
-        height=height, noise=args.noise, layouts=args.layouts, learner="teacher" if args.learner else "",
+        height=height, noise=args.noise, layouts=args.layouts, learner=learner_of(args.learner) if args.learner else "",
         checkpoint=str(args.learner or ""), checkpoint_sha256=file_hash(args.learner) if args.learner else "",
-        keep_failures=args.keep_failures, versions=json.dumps(versions()), code_sha256=code_hash(),
+        keep_failures=args.keep_failures, sightings=eyes_hash() if args.sightings else "", versions=json.dumps(versions()), code_sha256=code_hash(),
     )  # fmt: skip
+
+
+def eyes_hash() -> str:
+    """Of the networks by which a student's eyes see."""
+    return " ".join(file_hash(DEFAULT_FOLDER / f"{name}.onnx") for name in FILES.values())
 
 
 def _backend(name: str, learner: Path | None) -> RunJobs:

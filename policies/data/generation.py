@@ -21,6 +21,7 @@ from humanoid_control.mission.factory import Factory, parse_factory
 from humanoid_control.robot_model import RobotModel, default_urdf_path
 from humanoid_control.simulation.layouts import TRAINING, draw_layout
 from humanoid_control.simulation.cameras import open_gl_context
+from perception.detector import ToteDetector
 from policies.data import schema
 from policies.data.demonstration import SUCCESS, check_rate, demonstrate
 from policies.data.errors import DataSetError
@@ -29,6 +30,7 @@ from policies.data.frame_cameras import FrameCameras
 from policies.data.lerobot_dataset import Format, append, recover
 from policies.data.staging import PackedEpisode, Staging, pack
 from policies.evaluation.journal import Journal, make_folder
+from policies.learned.eyes import Eyes
 from policies.registry import check_policy, make_policy
 from policies.scripted.carry_out_order import PERIOD_S
 
@@ -85,6 +87,7 @@ class Plan:
         checkpoint: of its parameters,
         checkpoint_sha256: with this hash.
         keep_failures: whether frames of failed orders are kept too, in a data set of their own.
+        sightings: hashes of the networks by which a student's eyes look on, and what they see is kept; empty if they do not.
         code_sha256: of the packages, as in `evaluate`.
         versions: of Python and packages, as JSON.
     """
@@ -100,6 +103,7 @@ class Plan:
     checkpoint: str
     checkpoint_sha256: str
     keep_failures: bool
+    sightings: str
     versions: str
     code_sha256: str
 
@@ -132,11 +136,12 @@ class Plan:
         """What must agree for episodes to lie in one data set."""
         return {"format": 2, "fps": self.fps, "cameras": list(self.cameras), "width": self.width, "height": self.height,
                 "noise": self.noise, "layouts": self.layouts, "learner": self.learner,
-                "checkpoint_sha256": self.checkpoint_sha256, "keep_failures": self.keep_failures}  # fmt: skip
+                "checkpoint_sha256": self.checkpoint_sha256, "keep_failures": self.keep_failures,
+                **({"sightings": self.sightings} if self.sightings else {})}  # fmt: skip
 
     def format(self) -> Format:
         """Of the data set."""
-        return Format(self.fps, self.cameras, self.width, self.height, schema.frame_columns(RobotModel.load()))
+        return Format(self.fps, self.cameras, self.width, self.height, schema.frame_columns(RobotModel.load(), sightings=bool(self.sightings)))
 
 
 def check_size(width: int, height: int) -> None:
@@ -183,10 +188,11 @@ def make_demonstration_worker(plan: Plan) -> Callable[..., PackedEpisode]:
         SimulationError: there shall be images, and there is no OpenGL.
     """
     factories = plan.check()
-    if plan.cameras:
+    if plan.cameras or plan.sightings:
         open_gl_context(64, 64).free()  # or else every episode would fail of it
     model = RobotModel.load()
-    columns = schema.frame_columns(model)
+    columns = schema.frame_columns(model, sightings=bool(plan.sightings))
+    eyes = Eyes(ToteDetector()) if plan.sightings else None
     model_sha256 = file_hash(default_urdf_path())
     learner = make_policy(plan.learner, model, checkpoint=Path(plan.checkpoint)) if plan.learner else None
     cameras = FrameCameras(plan.cameras, width=plan.width, height=plan.height, rate_hz=plan.fps) if plan.cameras else None
@@ -197,7 +203,7 @@ def make_demonstration_worker(plan: Plan) -> Callable[..., PackedEpisode]:
         factory = factories[job.factory]
         if plan.layouts:
             factory = draw_layout(factory, job.seed, split=TRAINING)
-        made = demonstrate(model, factory, job.seed, rate_hz=plan.fps, noise=plan.noise, cameras=cameras, learner=learner)
+        made = demonstrate(model, factory, job.seed, rate_hz=plan.fps, noise=plan.noise, cameras=cameras, learner=learner, eyes=eyes)
         record = {
             "seed": job.seed, "factory": factory.name, "factory_sha256": plan.factories[job.factory].sha256,
             "noise": plan.noise, "layouts": TRAINING if plan.layouts else "", "learner": plan.learner, "checkpoint_sha256": plan.checkpoint_sha256,

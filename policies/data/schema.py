@@ -9,6 +9,7 @@ from humanoid_control.robot_model import RobotModel
 from policies.learned.action_space import ACTION_NAMES
 from policies.learned.observation_space import GOAL_NAMES, state_names
 from policies.learned.rotations import AXES
+from policies.learned.sight_space import SIGHTINGS_NAMES
 from policies.learned.way_sense import WAY_NAMES
 
 STATE, GOAL, WAY = "observation.state", "observation.goal", "observation.way"
@@ -24,6 +25,7 @@ BASE_POSE, BASE_VELOCITY = "privileged.base_pose", "privileged.base_velocity"
 MASS, FRICTION, HAND_FORCES, LACKING = (f"privileged.{name}" for name in ("tote_mass", "friction", "hand_forces", "lacking"))
 INTERVENTION, AGES, JOINT_COMMAND = "intervention", "age", "joint_command"  # these, and the next two, of recorded episodes alone
 SEEN_TOTE, BASE_ESTIMATE = "observation.tote_pose", "observation.base_pose"
+SIGHTINGS = "observation.sightings"  # of the student's eyes, as `policies.learned.sight_space` has them
 AGED, AGED_WITH_ORDER = ("state", "estimate", "control", "policy", "action", "command"), ("poses", "tote")  # what has an age in them
 
 _XYZ = ("x", "y", "z")
@@ -52,8 +54,14 @@ class Column:
         return {"dtype": self.dtype, "shape": [len(self.names)], "names": names}
 
 
-def frame_columns(model: RobotModel) -> tuple[Column, ...]:
-    """The columns of a frame beside images and indices; sub-tasks as text."""
+def frame_columns(model: RobotModel, *, sightings: bool = False) -> tuple[Column, ...]:
+    """The columns of a frame beside images and indices; sub-tasks as text.
+
+    Args:
+        model: the robot.
+        sightings: whether what the student's eyes see is kept, and where the robot believes to be.
+    """
+    eyes = (_numbers(SIGHTINGS, SIGHTINGS_NAMES), _numbers(BASE_ESTIMATE, _BASE)) if sightings else ()
     return (
         _numbers(STATE, state_names(model)),
         _numbers(GOAL, GOAL_NAMES),
@@ -66,7 +74,7 @@ def frame_columns(model: RobotModel) -> tuple[Column, ...]:
         _numbers(EXPERT, (EXPERT,), "bool"),
         _numbers(TOTE_POSE, _POSE), _numbers(TOTE_VELOCITY, _TWIST), _numbers(GOAL_POSE, _POSE),
         _numbers(BASE_POSE, _BASE), _numbers(BASE_VELOCITY, _TWIST),
-        _numbers(MASS, (MASS,)), _numbers(FRICTION, (FRICTION,)), _numbers(HAND_FORCES, ("left", "right")), _text(LACKING),
+        _numbers(MASS, (MASS,)), _numbers(FRICTION, (FRICTION,)), _numbers(HAND_FORCES, ("left", "right")), _text(LACKING), *eyes,
     )  # fmt: skip
 
 

@@ -63,6 +63,11 @@ class Truth:
             schema.LACKING: self._floor.lacking,
         }
 
+    def footprint_from_tote(self) -> np.ndarray:
+        """(4, 4) the order's tote in the true `base_footprint`."""
+        base = self._floor.robot.true_base_pose()
+        return inverse(planar(*base[:2, 3], yaw_of(base))) @ self._floor.world.tote_pose(self._floor.robot.data, self._order.tote)
+
     def _goal(self, data: mujoco.MjData) -> np.ndarray:
         """(4, 4) map_from_tote when it stands as ordered."""
         place, factory = self._place, self._floor.episode.factory

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from humanoid_control.mission.factory import Factory, Order
-from policies.policy import RUNNING, Observation, Policy, PolicyOutput
+from policies.policy import RUNNING, Observation, Policy, PolicyOutput, Watcher
 
 LEARNER_S, EXPERT_S = (2.0, 14.0), (2.5, 6.0)  # s of a turn
 MOST_TURNS = 4  # of the learner in an order
@@ -32,7 +32,8 @@ class Turns:
 
     def __init__(self, expert: Policy, learner: Policy | None, rng: np.random.Generator) -> None:
         self._expert, self._learner, self._rng = expert, learner, rng
-        self.name, self.needs, self.period_s = expert.name, expert.needs, expert.period_s
+        self.name, self.period_s = expert.name, expert.period_s
+        self.needs = frozenset().union(*(policy.needs for policy in self._policies))
         self.is_expert = True
 
     def forget(self) -> None:
@@ -62,6 +63,8 @@ class Turns:
                 self._until_s = now + self._rng.uniform(*LEARNER_S)
         if now >= self._until_s:
             self._change(now)
+        if self.is_expert and isinstance(self._learner, Watcher):
+            self._learner.watch(observation)
         output = (self._expert if self.is_expert else self._learner).act(observation)
         if not self.is_expert and output.outcome != RUNNING:  # it believes to be done, or gave up: who knows better ends it
             self._change(now)

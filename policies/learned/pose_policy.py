@@ -1,7 +1,8 @@
 """The learned policy on poses: a small network, trained on the scripted one's demonstrations, in its place.
 
 With `oracle` it is the teacher of what sees for itself; with another rung of perception it is a learned skill on tracked
-poses, and runs on the robot. It knows of the world what the scripted policy knows, and nothing more.
+poses, and runs on the robot. It knows of the world what the scripted policy knows, and nothing more. The student
+(`student.py`) is the same, but that its tote's pose comes from its own eyes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from policies.learned.pose_space import (
     ACTIVE, GOAL_PLACE, MOVES, MOVING, REPLAN_S, SCALES, SOURCE_SURFACE, STEP_S, TURNS, VELOCITY, Memory, decode_step, pose_inputs, reference_hands, stances,
     too_far_to_lift, tote_numbers, way_to_pull,
 )  # fmt: skip
+from policies.learned.tote_sight import ToldTote, ToteSource
 from policies.learned.walking import Walking
 from policies.learned.way_sense import WaySense
 from policies.policy import DONE, FAILED, RUNNING, Observation, PolicyOutput
@@ -60,30 +62,35 @@ class PosePolicy:
     Attributes:
         limit: of its uncertainty, as calibrated: above it another had better go on.
         sha256: of the checkpoint.
+        card: that came with it.
     """
 
-    name = "teacher"
-    needs = frozenset({"poses"})
     period_s = PERIOD_S
 
-    def __init__(self, model: RobotModel, checkpoint: Path | None = None) -> None:
+    def __init__(self, model: RobotModel, checkpoint: Path | None = None, *, name: str = "teacher", network: str = NAME,
+                 source: ToteSource | None = None) -> None:  # fmt: skip
         """Loads the network.
 
         Args:
             model: the robot.
-            checkpoint: its ONNX file, with its card beside it; by default the one that ships.
+            checkpoint: its ONNX file, with its card beside it; by default the teacher's that ships.
+            name: of the policy,
+            network: of its network, and of the files that hold it.
+            source: who says where the tote is; by default whoever tells poses.
 
         Raises:
             ConfigurationError: it is missing, corrupt, or of another action space; with its hash.
         """
         path = checkpoint if checkpoint is not None else DEFAULT
-        if path.name != f"{NAME}.onnx":
-            raise ConfigurationError(f"{path} is no checkpoint of a teacher: its file is called {NAME}.onnx, with {NAME}.json beside it")
+        self._source = source if source is not None else ToldTote()
+        self.name, self.needs = name, self._source.needs
+        if path.name != f"{network}.onnx":
+            raise ConfigurationError(f"{path} is no checkpoint of a {name}: its file is called {network}.onnx, with {network}.json beside it")
         try:
-            self._session, self.sha256 = open_network(NAME, path.parent)
+            self._session, self.sha256 = open_network(network, path.parent)
         except PerceptionError as error:
-            raise ConfigurationError(f"{error}; train one with `humanoid train teacher`") from None
-        card = json.loads(path.with_suffix(".json").read_text())
+            raise ConfigurationError(f"{error}; train one with `humanoid train {name}`") from None
+        self.card = card = json.loads(path.with_suffix(".json").read_text())
         self._body = BodySense(model)
         for what, found, needed in (("actions", card.get("actions"), list(ACTION_NAMES)),
                                     ("state", card.get("state"), list(self._body.names)),
@@ -102,6 +109,7 @@ class PosePolicy:
     def forget(self) -> None:
         """See `Policy.forget`."""
         self._factory = None
+        self._source.forget()
 
     def reset(self, factory: Factory, order: Order) -> None:
         """See `Policy.reset`."""
@@ -131,7 +139,7 @@ class PosePolicy:
         self._next_s = self._look_s = -np.inf
         self._last: WholeBodyTarget | None = None
         self._unseen_since: float | None = None
-        self._odom_from_tote: np.ndarray | None = None
+        self._source.begin(order)
         self._outcome, self._detail = RUNNING, ""
 
     def act(self, observation: Observation) -> PolicyOutput:
@@ -140,9 +148,9 @@ class PosePolicy:
         footprint = odom_from_footprint(observation.estimate)
         problem = ""
         if self._outcome == RUNNING:
-            problem = self._missing(observation, now)
-            if not problem:
-                try:
+            try:
+                problem = self._missing(observation, now)
+                if not problem:
                     if now >= self._look_s:
                         self._look_s = now + STEP_S
                         self._told_way = self._way.way(observation.poses, observation.estimate)
@@ -150,9 +158,9 @@ class PosePolicy:
                     if now >= self._next_s:
                         self._next_s = now + REPLAN_S
                         self._think(observation, footprint)
-                    self._set_down(observation)
-                except OrderError as error:
-                    self._outcome, self._detail = FAILED, str(error)
+                    self._set_down()
+            except OrderError as error:
+                self._outcome, self._detail = FAILED, str(error)
         target = self._player.target(now, footprint) if self._outcome == RUNNING and not problem else None
         if target is not None and self._pull is not None:
             target = self._pulling(target, footprint)
@@ -179,6 +187,10 @@ class PosePolicy:
                             progress=1.0 if self._outcome == DONE else progress, uncertainty=uncertainty, outcome=self._outcome,
                             detail=self._detail)  # fmt: skip
 
+    def watch(self, observation: Observation) -> None:
+        """See `policies.policy.Watcher`."""
+        self._source.look(observation, lambda: self._orders.goal(observation.poses, observation.estimate, before=self._goal))
+
     def order_done(self) -> None:
         """See `Policy.order_done`."""
         self._orders.done()
@@ -198,14 +210,13 @@ class PosePolicy:
         return replace(target, hand_poses=poses)
 
     def _missing(self, observation: Observation, now: float) -> str:
-        """What it cannot do without; gives up where that does not come."""
+        """What it cannot do without; gives up where that does not come.
+
+        Raises:
+            OrderError: as of `ToteSource.look`.
+        """
         poses = observation.poses
-        seen = poses.totes.get(self._tote) if poses is not None else None
-        if seen is not None:
-            estimate = observation.estimate
-            odom_from_base = from_pose(np.concatenate([estimate.position, estimate.orientation]))
-            self._odom_from_tote = odom_from_base @ seen.base_from_object
-        what = "" if self._odom_from_tote is not None else f"the pose of tote {self._tote}"
+        what = self._source.look(observation, lambda: self._orders.goal(poses, observation.estimate, before=self._goal))
         what = what or ("" if poses is not None and poses.surfaces else "the pose of any station")
         if not what:
             self._unseen_since = None
@@ -225,19 +236,20 @@ class PosePolicy:
         state = self._body.state(observation.state, estimate, observation.control)
         self._goal = self._orders.goal(observation.poses, estimate, before=self._goal)
         self._place = (footprint @ np.append(self._goal[GOAL_PLACE][:3], 1.0))[:3]
-        tote = tote_numbers(footprint, self._odom_from_tote)
+        tote = tote_numbers(footprint, self._source.odom_from_tote)
         wanted = self._last if self._last is not None else WholeBodyTarget(stamp_s=observation.stamp_s)
         reference = reference_hands(encode_target(wanted, footprint), state)
         self._check_reach(observation, footprint)
         self._check_grip(observation)
         inputs = pose_inputs(state, reference, self._goal, self._told_way, tote, np.array(self._memory.subtask), np.array(self._memory.elapsed_s),
                              subtasks=len(SUBTASKS))  # fmt: skip
+        inputs = np.concatenate([inputs, self._source.told])
         now = observation.stamp_s
         surface = self._goal[SOURCE_SURFACE]
         self._is_to_be_pulled = self._orders.is_to_be_pulled(inverse(_planar(surface)) @ _planar(tote))
         if self._memory.subtask == READY:
             self._stood_at = footprint
-        self._is_too_far = bool(too_far_to_lift(self._goal, tote_numbers(self._stood_at, self._odom_from_tote)) > REACH_SLACK)
+        self._is_too_far = bool(too_far_to_lift(self._goal, tote_numbers(self._stood_at, self._source.odom_from_tote)) > REACH_SLACK)
         allowed = self._may_follow(now)
         chunks, subtasks, done = self._session.run(None, {"inputs": inputs[None], "allowed": allowed})
         chunk, likely = chunks[0].mean(axis=0), subtasks[0].mean(axis=0)
@@ -359,7 +371,7 @@ class PosePolicy:
 
     def _facing(self, footprint: np.ndarray) -> np.ndarray:
         """(4, 4) odom_from_tote, of its two equal poses that which faces as the robot does."""
-        return tote_facing(self._odom_from_tote, yaw_of(footprint))
+        return tote_facing(self._source.odom_from_tote, yaw_of(footprint))
 
     def _check_reach(self, observation: Observation, footprint: np.ndarray) -> None:
         """Raises:
@@ -382,14 +394,13 @@ class PosePolicy:
         if doing in (GRIP, GRIP_LIP) and self._memory.elapsed_s >= MISSED_S and not holds:
             raise OrderError(f"hands did not get hold of {self._tote}: {openings_text(openings)} between the pads")
 
-    def _set_down(self, observation: Observation) -> None:
+    def _set_down(self) -> None:
         """Brings a tote that is set down over its place.
 
         Raises:
             OrderError: that does not succeed.
         """
-        is_seen = observation.poses is not None and self._tote in observation.poses.totes
-        if self._memory.subtask != SET_DOWN or not self._is_measured() or not is_seen:
+        if self._memory.subtask != SET_DOWN or not self._is_measured() or not self._source.is_seen:
             return
         off = self._off_place()
         if self._placing.step(off, is_stacked=self._is_stacked(), dt=PERIOD_S):
@@ -397,7 +408,7 @@ class PosePolicy:
 
     def _off_place(self) -> np.ndarray:
         """(3,) m along the axes of `odom` that the tote is off its place."""
-        return self._odom_from_tote[:3, 3] - self._place
+        return self._source.odom_from_tote[:3, 3] - self._place
 
     def _is_stacked(self) -> bool:
         return self._orders.place.on is not None

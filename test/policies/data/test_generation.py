@@ -28,7 +28,7 @@ def pen_file(penned_in_text, tmp_path):
 @pytest.fixture
 def plan(pen_file) -> Plan:
     """Episodes that fail at once, whose frames are kept."""
-    return Plan((FactoryText.read(pen_file),), fps=10, cameras=(), width=64, height=48, noise=0.2, layouts=False, learner="", checkpoint="", checkpoint_sha256="", keep_failures=True, versions="{}",
+    return Plan((FactoryText.read(pen_file),), fps=10, cameras=(), width=64, height=48, noise=0.2, layouts=False, learner="", checkpoint="", checkpoint_sha256="", keep_failures=True, sightings="", versions="{}",
                 code_sha256="0" * 64)  # fmt: skip
 
 

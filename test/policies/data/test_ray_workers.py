@@ -18,7 +18,7 @@ def cluster():
 @pytest.fixture
 def plan(penned_in_text):
     pen = FactoryText("pen.yaml", penned_in_text, "0" * 64)  # a file that no machine of a cluster has
-    return Plan((pen,), fps=10, cameras=(), width=64, height=48, noise=0.2, layouts=False, learner="", checkpoint="", checkpoint_sha256="", keep_failures=True, versions="{}", code_sha256="0" * 64)
+    return Plan((pen,), fps=10, cameras=(), width=64, height=48, noise=0.2, layouts=False, learner="", checkpoint="", checkpoint_sha256="", keep_failures=True, sightings="", versions="{}", code_sha256="0" * 64)
 
 
 @pytest.mark.slow

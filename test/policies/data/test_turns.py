@@ -33,6 +33,9 @@ class Made:
     def order_done(self):
         pass
 
+    def watch(self, observation):
+        self.watched = observation.stamp_s
+
     def act(self, observation):
         outcome = DONE if observation.stamp_s >= self.done_from_s else RUNNING
         return PolicyOutput((WholeBodyTarget(observation.stamp_s),), 0.02, self.name, outcome=outcome)
@@ -56,6 +59,7 @@ def test_the_learner_begins_the_expert_has_the_last_turn(onlooker):
     said = driven(turns, onlooker, LAST_TURN_S + 40.0)
     changes = np.flatnonzero(np.array(said[1:]) != np.array(said[:-1])) + 1
     assert said[0] == "learner" and said[-1] == "expert" and 1 <= len(changes) <= 2 * MOST_TURNS - 1
+    assert learner.watched > LAST_TURN_S  # it sees on while the expert drives
     lengths = np.diff([0, *changes]) * 0.02
     assert (lengths[::2] <= LEARNER_S[1] + 0.04).all() and (lengths[::2] >= LEARNER_S[0] - 0.04).all()
     assert (lengths[1::2] <= EXPERT_S[1] + 0.04).all()

@@ -42,7 +42,7 @@ def following(policy, subtask, elapsed_s, off=(0.0, 0.0, 0.0)):
     """The sub-tasks that may come after one that has lasted so long, with a tote so many m off its place."""
     policy._memory = Memory(SUBTASKS.index(subtask), elapsed_s)
     policy._place = np.array([0.0, 0.0, 0.8])
-    policy._odom_from_tote = planar(off[0], off[1], 0.0, 0.8 + off[2])
+    policy._source.odom_from_tote = planar(off[0], off[1], 0.0, 0.8 + off[2])
     return {SUBTASKS[k] for k in np.flatnonzero(policy._may_follow(NOW)[0])}
 
 
@@ -107,7 +107,7 @@ def test_fingers_are_open_until_the_lip_is_between_them(policy):
 
 def test_hands_that_do_not_come_to_the_near_lip_are_told(policy):
     policy._memory = Memory(SUBTASKS.index("reach_lip"), LONG_S)
-    policy._odom_from_tote = planar(2.0, 0.0, 0.0, 0.8)
+    policy._source.odom_from_tote = planar(2.0, 0.0, 0.0, 0.8)
     look = Look((0.09, 0.09))
     look.joint_positions = standing_posture(RobotModel.load())
     look.estimate = BaseEstimate(0.0, np.array([0.0, 0.0, 0.72]), np.array([0.0, 0.0, 0.0, 1.0]), np.zeros(3), np.zeros(3), np.eye(6), np.ones(2, bool), np.zeros(2))
