@@ -1,4 +1,4 @@
-"""`humanoid train WHAT`: trains what is learned: perception, the teacher of policies, or many small ones to compare."""
+"""`humanoid train WHAT`: trains what is learned: perception, the teacher of policies, its student, or many small ones to compare."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from humanoid_control.errors import ConfigurationError
 from perception.training.pipeline import DEVICES, FIGURES, load_plan, steps
 from policies.evaluation.journal import make_folder
 
-PERCEPTION, TEACHER, STUDY = "perception", "teacher", "study"
-WHAT = (PERCEPTION, TEACHER, STUDY)
+PERCEPTION, TEACHER, STUDENT, STUDY = "perception", "teacher", "student", "study"
+WHAT = (PERCEPTION, TEACHER, STUDENT, STUDY)
 SAY_PERIOD_S = 20.0  # between two lines where no bar can be drawn
 GOES_ON = "stop with Ctrl-C, go on with the same command"
 
@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
         HumanoidControlError: whatever the user can put right.
     """
     console = Console()
-    return {PERCEPTION: _train_perception, TEACHER: _train_teacher, STUDY: _train_study}[args.what](args, console)
+    train = {PERCEPTION: _train_perception, TEACHER: _train_teacher, STUDENT: _train_student, STUDY: _train_study}
+    return train[args.what](args, console)
 
 
 def _train_teacher(args: argparse.Namespace, console: Console) -> int:
@@ -71,6 +72,38 @@ def _train_teacher(args: argparse.Namespace, console: Console) -> int:
                                      device=plan.device, begin_with=round_.learner.with_suffix(".pt") if round_.learner else None,
                                      on_progress=report)  # fmt: skip
     console.print(f"{path}: measure it with `humanoid evaluate --policy teacher --checkpoint {path} --layouts held_out --factory ...`",
+                  highlight=False)  # fmt: skip
+    return 0
+
+
+def _train_student(args: argparse.Namespace, console: Console) -> int:
+    _training()  # before what needs PyTorch too: it says what to install
+    from policies.learned.training.student import load_student_plan, student_demonstrations_command, student_rounds
+    from policies.learned.training.train_student import train_student
+
+    plan = load_student_plan(args.config, device=args.device, data=args.data, out=args.out, workers=args.workers)
+    make_folder(Path(plan.out))
+    rounds, line = student_rounds(plan), _Line(console)
+    console.print(GOES_ON, highlight=False)
+    for number, round_ in enumerate(rounds):
+        who = "the scripted policy by turns with the student" if round_.before else "the scripted policy"
+        console.print(f"round {number} of {len(rounds) - 1}: {round_.episodes} episodes of {who}, into {round_.data}", highlight=False)
+        done = _demonstrate(student_demonstrations_command(plan, round_))
+        if done != 0:
+            return done
+        minutes = {"its eyes": round_.sight_minutes, "what it does": round_.minutes}
+        console.print(f"round {number} of {len(rounds) - 1}: {' and '.join(f'{value:g} minutes of training {what}' for what, value in minutes.items())}, "
+                      f"into {round_.out}", highlight=False)  # fmt: skip
+
+        def report(what: str, progress, figures: dict[str, float], minutes: dict[str, float] = minutes) -> None:
+            line.show(progress.trained_s / 60, minutes[what])
+            line.say(f"{what}: {progress.trained_s / 60:.1f} of {minutes[what]:g} min, step {progress.steps}: "
+                     + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))  # fmt: skip
+
+        with line:
+            path = train_student([r.data for r in rounds[: number + 1]], round_.out, teacher=plan.teacher_file, sight_minutes=round_.sight_minutes,
+                                 minutes=round_.minutes, seed=plan.seed, device=plan.device, begin_with=round_.before, on_progress=report)  # fmt: skip
+    console.print(f"{path}: measure it with `humanoid evaluate --policy student --checkpoint {path} --poses tracker --layouts held_out --factory ...`",
                   highlight=False)  # fmt: skip
     return 0
 

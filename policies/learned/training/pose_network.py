@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import onnx
 import torch
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
 from torch import Tensor, nn
 
+from perception.errors import PerceptionError
 from policies.learned.pose_space import (
     ACTIVE, GOAL_HEADING, HANDS_HERE, HANDS_IN_TOTE, MOVES, SCALES, STEP_SIZE, STEPS, TOTE_HEADING, TOTE_IN_GOAL,
 )  # fmt: skip
@@ -14,6 +20,7 @@ ANCHORS = 4  # what a hand's target is told from: where the hand is, the base, t
 SAID = STEP_SIZE + 2 * 3 * (ANCHORS - 1) + 2 * ANCHORS
 PLACE_SCALE = 0.1  # m, of what is not told from where the hand is
 FLOW_STEPS = 6  # from noise to a chunk
+EXPORTED = "network."  # what names of weights begin with in the exported file
 
 
 class PoseNet(nn.Module):
@@ -114,6 +121,47 @@ class PoseNet(nn.Module):
         by_goal = _turned(told[..., 2, :] - tote_in_goal, inputs[:, None, None, None, GOAL_HEADING])
         each = torch.stack([moves.unflatten(-1, (2, 3)), by_base, by_tote, by_goal], -2)  # (B, M, T, 2, 4, 3)
         return (shares * each).sum(-2).flatten(-2)
+
+
+def weights_of(path: Path) -> dict[str, Tensor]:
+    """The weights of an exported pose network, by the names of `PoseNet`.
+
+    Args:
+        path: of its ONNX file.
+
+    Raises:
+        PerceptionError: it cannot be read, or is no such network.
+    """
+    try:
+        named = {each.name: numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
+    except (OSError, DecodeError) as error:
+        raise PerceptionError(f"{path} cannot be read: {error}") from None
+    weights = {name.removeprefix(EXPORTED): torch.from_numpy(value.copy()) for name, value in named.items() if name.startswith(EXPORTED)}
+    if "enter.weight" not in weights:
+        raise PerceptionError(f"{path} is no pose network: it has no weights called {EXPORTED}enter.weight")
+    return weights
+
+
+def begin_as(network: PoseNet, weights: dict[str, Tensor]) -> None:
+    """Gives a network the weights of one that was told less: what that was not told counts for nothing yet.
+
+    Args:
+        network: whose first inputs are those of the other.
+        weights: of `weights_of`.
+
+    Raises:
+        PerceptionError: they are of a network of another shape.
+    """
+    weights, known = dict(weights), len(weights["mean"])
+    more = network.enter.in_features - known
+    if more > 0:
+        weights["enter.weight"] = torch.cat([weights["enter.weight"], weights["enter.weight"].new_zeros(len(weights["enter.weight"]), more)], 1)
+        for name in ("mean", "deviation"):
+            weights[name] = torch.cat([weights[name], getattr(network, name)[known:].cpu()])
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise PerceptionError(f"a network of another shape cannot be gone on from: {str(error).splitlines()[-1].strip()}") from None
 
 
 def _turned(vector: Tensor, heading: Tensor) -> Tensor:

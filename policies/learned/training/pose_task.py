@@ -46,6 +46,7 @@ class PoseFrames:
 
     Attributes:
         state, reference, goal, way, tote: (N, .) as `pose_space.pose_inputs` takes them.
+        told: (N, F) what the network is told beside them; a teacher nothing.
         subtask: (N,) number of the sub-task at the frame,
         since_s: (N,) s that it had lasted by then,
         turn_s: (N,) s since the expert began or took over.
@@ -61,6 +62,7 @@ class PoseFrames:
     goal: np.ndarray
     way: np.ndarray
     tote: np.ndarray
+    told: np.ndarray
     subtask: np.ndarray
     since_s: np.ndarray
     turn_s: np.ndarray
@@ -85,11 +87,12 @@ class PoseFrames:
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__})
 
 
-def read_frames(data: Demonstrations) -> PoseFrames:
+def read_frames(data: Demonstrations, *, seen: tuple[np.ndarray, np.ndarray] | None = None) -> PoseFrames:
     """All frames of a data set in which the expert drove; of orders that failed, those that cannot have led to it.
 
     Args:
         data: made with the frames' rate of a chunk's steps.
+        seen: (frames, 9) the tote as a student sees it, and (frames, F) what it is told beside it; None: the tote as it is, and nothing.
 
     Raises:
         DataSetError: a column is missing, or a sub-task is of no known name.
@@ -101,7 +104,8 @@ def read_frames(data: Demonstrations) -> PoseFrames:
     expert = data.column(schema.EXPERT).astype(bool)
     # A recorded robot knows of tote and base what it saw and estimated.
     tote, base = (schema.first_there(data.features, *names) for names in ((schema.TOTE_POSE, schema.SEEN_TOTE), (schema.BASE_POSE, schema.BASE_ESTIMATE)))
-    columns = {name: data.column(name) for name in (schema.STATE, schema.GOAL, schema.WAY, tote, schema.ACTION, schema.ACTION_SENT)}
+    columns = {name: data.column(name) for name in (schema.STATE, schema.GOAL, schema.WAY, schema.ACTION, schema.ACTION_SENT)}
+    totes, told = seen if seen is not None else (data.column(tote), np.zeros((data.frames, 0), np.float32))
     reference = reference_hands(columns[schema.ACTION_SENT], columns[schema.STATE])
     footprints, clean = footprints_of(data.column(base).astype(float)), data.column(schema.CLEAN_STEPS)
     chunk = np.empty((data.frames, STEPS, pose_space.STEP_SIZE), np.float32)
@@ -129,7 +133,7 @@ def read_frames(data: Demonstrations) -> PoseFrames:
             done[span.stop - round(DONE_S * data.fps) : span.stop] = 1.0
         else:
             learnt[span] &= _learnt_of_failure(data.episodes[index]["outcome"], expert[span], data.fps)
-    return PoseFrames(columns[schema.STATE], reference, columns[schema.GOAL], columns[schema.WAY], columns[tote], subtask, since_s,
+    return PoseFrames(columns[schema.STATE], reference, columns[schema.GOAL], columns[schema.WAY], totes, told, subtask, since_s,
                       turn_s, chunk, valid, done, episode, intervention).part(np.flatnonzero(learnt))  # fmt: skip
 
 
@@ -237,7 +241,8 @@ class PoseTask:
             elapsed_s *= np.exp(rng.normal(0.0, 0.1, count))
         chunk = given.pop("chunk")
         arrays = {
-            "inputs": pose_inputs(**given, subtask=before, elapsed_s=elapsed_s, subtasks=len(SUBTASKS)), "chunk": chunk,
+            "inputs": np.concatenate([pose_inputs(**given, subtask=before, elapsed_s=elapsed_s, subtasks=len(SUBTASKS)), frames.told[indices]], axis=-1),
+            "chunk": chunk,
             "valid": frames.valid[indices].astype(np.float32), "subtask": frames.subtask[indices], "done": frames.done[indices],
             # Each head learns from another half of the demonstrations most, so that they differ where there are few.
             "share": np.array([[0.25 + 1.5 * ((episode * 2654435761 + head * 40503) >> 7 & 1) for head in range(HEADS)]

@@ -34,6 +34,7 @@ from policies.subtasks import SUBTASKS
 
 CHECK_EVERY = 20  # one demonstration in so many is not trained on, for the curves
 FEWEST = 10  # demonstrations
+OUTPUTS = ("chunk", "subtask", "done")
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 512, 2e-2, 0.01
 GOING_ON_RATE = 8e-3  # of a network that has learnt from less data: a higher one begins anew
 MUON = ("blocks", "choices", "doing_blocks", "heads")  # layers: with it a loss that AdamW reached in 270 s was reached in 120 s
@@ -61,15 +62,9 @@ def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: 
         DataSetError: the demonstrations are broken, too few, or of another rate.
         PerceptionError: the checkpoint or the device is unfit.
     """
-    sets = [Demonstrations(folder) for each in data for folder in (each, each / FAILURES) if folder == each or (folder / INFO).is_file()]
+    sets = data_sets(data)
     used = [demonstrations.episodes[:episodes] for demonstrations in sets]
-    count = sum(map(len, used))
-    if count < FEWEST:
-        raise DataSetError(f"{' and '.join(map(str, data))}: {count} demonstrations; {FEWEST} are needed: `humanoid generate --episodes` more.")
-    for demonstrations in sets:
-        if abs(demonstrations.fps * STEP_S - 1.0) > 1e-6:
-            raise DataSetError(f"{demonstrations.folder} has {demonstrations.fps} frames per second; {1 / STEP_S:g} are needed: "
-                               f"`humanoid generate --fps {1 / STEP_S:g}`.")  # fmt: skip
+    check_count(data, used)
     out.mkdir(parents=True, exist_ok=True)
     read = [read_frames(demonstrations) for demonstrations in sets]
     frames = PoseFrames.joined([each.part(np.flatnonzero(each.episode < len(rows))) for each, rows in zip(read, used)])
@@ -85,18 +80,62 @@ def train_pose_policy(data: Sequence[Path], out: Path, *, minutes: float, seed: 
     network = PoseNetForExport(run.averaged_network())
     example = {"inputs": torch.randn(2, network.network.enter.in_features, generator=torch.Generator().manual_seed(0)),
                "allowed": torch.ones(2, len(SUBTASKS))}  # fmt: skip
+    return export_network(NAME, network, example, out, output_names=OUTPUTS, card=described(training, sets, used) | {
+        "parameters": sum(p.numel() for p in network.parameters()), "loss": loss, "command": "humanoid train teacher", **told_of(run),
+    })  # fmt: skip
+
+
+def data_sets(folders: Sequence[Path]) -> list[Demonstrations]:
+    """The demonstrations in folders, and the failures that were kept beside them.
+
+    Raises:
+        DataSetError: one is broken, or of another rate.
+    """
+    sets = [Demonstrations(folder) for each in folders for folder in (each, each / FAILURES) if folder == each or (folder / INFO).is_file()]
+    for demonstrations in sets:
+        if abs(demonstrations.fps * STEP_S - 1.0) > 1e-6:
+            raise DataSetError(f"{demonstrations.folder} has {demonstrations.fps} frames per second; {1 / STEP_S:g} are needed: "
+                               f"`humanoid generate --fps {1 / STEP_S:g}`.")  # fmt: skip
+    return sets
+
+
+def check_count(folders: Sequence[Path], used: Sequence[Sequence[dict]]) -> None:
+    """Refuses too few demonstrations.
+
+    Args:
+        folders: they are from.
+        used: rows of the episodes of each data set.
+
+    Raises:
+        DataSetError: there are fewer than `FEWEST`.
+    """
+    count = sum(map(len, used))
+    if count < FEWEST:
+        raise DataSetError(f"{' and '.join(map(str, folders))}: {count} demonstrations; {FEWEST} are needed: `humanoid generate --episodes` more.")
+
+
+def described(training: PoseFrames, sets: Sequence[Demonstrations], used: Sequence[Sequence[dict]]) -> dict[str, Any]:
+    """What a policy's card tells of its demonstrations.
+
+    Args:
+        training: the frames that were learnt from.
+        sets: they are from,
+        used: rows of the episodes of each.
+    """
     digest = hashlib.sha256("".join(
         file_hash(demonstrations.folder / INFO) + json.dumps([row["episode"] for row in rows]) for demonstrations, rows in zip(sets, used)
     ).encode()).hexdigest()  # fmt: skip
-    return export_network(NAME, network, example, out, output_names=("chunk", "subtask", "done"), card={
+    return {
         "actions": list(ACTION_NAMES), "state": list(state_names(RobotModel.load())), "subtasks": list(SUBTASKS),
         "following": {name: [SUBTASKS[k] for k in np.flatnonzero(row)] for name, row in zip(SUBTASKS, following(training))},
         "standing": [SUBTASKS[k] for k in np.flatnonzero(standing(training))],
         "longest": {name: round(float(s), 2) for name, s in zip(SUBTASKS, longest(training)) if np.isfinite(s)},
-        "parameters": sum(p.numel() for p in network.parameters()), "loss": loss,
-        "data_hash": digest, "demonstrations": count, "frames": len(training),
+        "data_hash": digest, "demonstrations": sum(map(len, used)), "frames": len(training),
         "tasks": sorted({task for demonstrations in sets for task in demonstrations.tasks}),
-        "command": "humanoid train teacher",
-        "options": asdict(options), "steps": run.progress.steps, "torch": torch.__version__.split("+")[0],
-        "not_trained_on": {k: v for k, v in run.progress.curve[-1].items() if k.startswith("check_")},
-    })  # fmt: skip
+    }  # fmt: skip
+
+
+def told_of(run: Run) -> dict[str, Any]:
+    """What a card tells of a run."""
+    return {"options": asdict(run.options), "steps": run.progress.steps, "torch": torch.__version__.split("+")[0],
+            "not_trained_on": {k: v for k, v in run.progress.curve[-1].items() if k.startswith("check_")}}  # fmt: skip
