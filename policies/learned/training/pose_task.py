@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,11 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from humanoid_control.robot_model import RobotModel
+from perception.network_file import open_network
 from policies.data import schema
 from policies.data.demonstration import SUCCESS
 from policies.data.errors import DataSetError
 from policies.data.reader import Demonstrations
 from policies.learned import pose_space
+from policies.learned.pose_policy import DONE_FROM
 from policies.learned.pose_space import (
     ACTIVE, GOAL_PLACE, GOAL_SURFACE, MOVES, MOVING, REPLAN_S, SCALES, SOURCE_PLACE, SOURCE_SURFACE, STEP_S, STEPS, TURNS, VELOCITY,
     encode_chunk, footprints_of, pose_inputs, reference_hands,
@@ -55,6 +58,7 @@ class PoseFrames:
         done: (N,).
         episode: (N,).
         intervention: (N,) bool, a person drove.
+        labelled: (N,) bool, a learner drove, and a teacher says what it should have done.
     """
 
     state: np.ndarray
@@ -71,6 +75,7 @@ class PoseFrames:
     done: np.ndarray
     episode: np.ndarray
     intervention: np.ndarray
+    labelled: np.ndarray
 
     def __len__(self) -> int:
         return len(self.subtask)
@@ -87,12 +92,38 @@ class PoseFrames:
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__})
 
 
-def read_frames(data: Demonstrations, *, seen: tuple[np.ndarray, np.ndarray] | None = None) -> PoseFrames:
+Teacher = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""Inputs (N, D) on true poses to chunks (N, STEPS, STEP_SIZE), sub-tasks (N,) and ends (N,) bool."""
+
+
+def teacher_of(path: Path) -> Teacher:
+    """What an exported teacher says.
+
+    Args:
+        path: of its ONNX file.
+
+    Raises:
+        PerceptionError: it cannot be read, or is not what its card tells of.
+    """
+    session, _ = open_network(path.stem, path.parent)
+
+    def says(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        # All sub-tasks are allowed: where a learner got to, none that it saw before need have led.
+        chunks, likely, done = session.run(None, {"inputs": inputs, "allowed": np.ones((len(inputs), len(SUBTASKS)), np.float32)})
+        chunk = chunks.mean(axis=1)
+        chunk[..., : ACTIVE + 1] = chunk[..., : ACTIVE + 1] > 0.5
+        return chunk, likely.mean(axis=1).argmax(axis=1), done.mean(axis=1) > DONE_FROM
+
+    return says
+
+
+def read_frames(data: Demonstrations, *, seen: tuple[np.ndarray, np.ndarray] | None = None, teacher: Teacher | None = None) -> PoseFrames:
     """All frames of a data set in which the expert drove; of orders that failed, those that cannot have led to it.
 
     Args:
         data: made with the frames' rate of a chunk's steps.
         seen: (frames, 9) the tote as a student sees it, and (frames, F) what it is told beside it; None: the tote as it is, and nothing.
+        teacher: who says for the frames in which a learner drove what it should have done; None: they are left out.
 
     Raises:
         DataSetError: a column is missing, or a sub-task is of no known name.
@@ -117,7 +148,7 @@ def read_frames(data: Demonstrations, *, seen: tuple[np.ndarray, np.ndarray] | N
         span = data.span(index)
         episode[span] = index
         for frame in range(span.start + 1, span.stop):
-            if expert[frame - 1]:
+            if expert[frame] == expert[frame - 1]:
                 turn_s[frame] = turn_s[frame - 1] + 1.0 / data.fps
                 since_s[frame] = since_s[frame - 1] + 1.0 / data.fps if subtask[frame] == subtask[frame - 1] else 0.0
         rows = np.minimum(np.arange(span.start, span.stop)[:, None] + np.arange(STEPS), span.stop - 1)  # (T, STEPS)
@@ -133,8 +164,25 @@ def read_frames(data: Demonstrations, *, seen: tuple[np.ndarray, np.ndarray] | N
             done[span.stop - round(DONE_S * data.fps) : span.stop] = 1.0
         else:
             learnt[span] &= _learnt_of_failure(data.episodes[index]["outcome"], expert[span], data.fps)
-    return PoseFrames(columns[schema.STATE], reference, columns[schema.GOAL], columns[schema.WAY], totes, told, subtask, since_s,
-                      turn_s, chunk, valid, done, episode, intervention).part(np.flatnonzero(learnt))  # fmt: skip
+    frames = PoseFrames(columns[schema.STATE], reference, columns[schema.GOAL], columns[schema.WAY], totes, told, subtask, since_s,
+                        turn_s, chunk, valid, done, episode, intervention, ~expert)  # fmt: skip
+    if teacher is not None and not expert.all():
+        frames, learnt = _labelled(frames, data.column(tote), teacher), learnt | ~expert
+    return frames.part(np.flatnonzero(learnt))
+
+
+def _labelled(frames: PoseFrames, totes: np.ndarray, teacher: Teacher) -> PoseFrames:
+    """The frames with what a teacher says, who knows the totes (N, 9) as they are, where a learner drove."""
+    rows = np.flatnonzero(frames.labelled)
+    before, elapsed_s = memory_of(frames, rows, np.full(len(rows), round(REPLAN_S / STEP_S)))
+    given = {name: getattr(frames, name)[rows] for name in ("state", "reference", "goal", "way")}
+    chunk, subtask, done = teacher(pose_inputs(**given, tote=totes[rows], subtask=before, elapsed_s=elapsed_s, subtasks=len(SUBTASKS)))
+    labelled = replace(frames, subtask=frames.subtask.copy(), since_s=frames.since_s.copy())
+    labelled.chunk[rows], labelled.valid[rows], labelled.subtask[rows], labelled.done[rows] = chunk, True, subtask, done
+    for row in rows:  # what it remembers is what it should have said
+        goes_on = row > 0 and frames.turn_s[row] > 0.0 and labelled.subtask[row] == labelled.subtask[row - 1]
+        labelled.since_s[row] = labelled.since_s[row - 1] + STEP_S if goes_on else 0.0
+    return labelled
 
 
 def _learnt_of_failure(outcome: str, expert: np.ndarray, fps: int) -> np.ndarray:

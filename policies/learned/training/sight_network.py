@@ -31,14 +31,15 @@ class SightNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("units", torch.tensor(UNITS, dtype=torch.float32))
-        self.corner = nn.Sequential(nn.Linear(CORNER_FEATURES + CAMERA_FEATURES + HIDDEN, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU())
+        self.corner, self.image, self.memory = nn.Linear(CORNER_FEATURES, WIDTH), nn.Linear(CAMERA_FEATURES, WIDTH), nn.Linear(HIDDEN, WIDTH)
+        self.joined = nn.Sequential(nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU())
         self.trust = nn.Linear(WIDTH, 2)  # logarithm of the variance of a corner's x and y
-        self.image = nn.Linear(WIDTH, 1)  # the same for all of an image
+        self.trust_image = nn.Linear(WIDTH, 1)  # the same for all of an image
         self.age = nn.Sequential(nn.Linear(len(CONTEXT) + HIDDEN, WIDTH), nn.GELU(), nn.Linear(WIDTH, 4))
         self.gates = nn.Linear(WIDTH + len(CONTEXT) + 9 + HIDDEN, 2 * HIDDEN)
         self.remembered = nn.Linear(WIDTH + len(CONTEXT) + 9 + HIDDEN, HIDDEN)
         self.off = nn.Linear(HIDDEN, 4)  # logarithm of how far the belief is off, over what the filter says
-        for last in (self.trust, self.image, self.age[2], self.off):  # it begins as a filter that trusts all alike
+        for last in (self.trust, self.trust_image, self.age[2], self.off):  # it begins as a filter that trusts all alike
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
@@ -78,9 +79,8 @@ class SightNet(nn.Module):
         which = torch.eye(len(CAMERAS), device=told.device) + 0.0 * seen[..., None]  # (B, C, C), of whatever size a batch is in the exported network
         middle = (torch.log1p(distance) * ahead).sum(-1) / (ahead.sum(-1) + 1e-3)
         image = torch.cat([seen[..., None], presence[..., None], age[..., None], middle[..., None], ahead.sum(-1, keepdim=True) / CORNERS, which], -1)
-        each = torch.cat([told, image[:, :, None].expand(-1, -1, CORNERS, -1), hidden[:, None, None].expand(-1, len(CAMERAS), CORNERS, -1)], -1)
-        features = self.corner(each)  # (B, C, 8, W)
-        shared = self.image((features * ahead[..., None]).sum(2) / (ahead.sum(-1, keepdim=True) + 1e-3))  # (B, C, 1)
+        features = self.joined(self.corner(told) + self.image(image)[:, :, None] + self.memory(hidden)[:, None, None])  # (B, C, 8, W)
+        shared = self.trust_image((features * ahead[..., None]).sum(2) / (ahead.sum(-1, keepdim=True) + 1e-3))  # (B, C, 1)
         doubt = torch.log1p((distance / DOUBTFUL - 1.0).clamp(min=0.0))[..., None]
         trust = SHARED + doubt + 4.0 * torch.tanh(self.trust(features)) + 4.0 * torch.tanh(shared)[..., None]
         weight = (ahead * presence[..., None])[..., None] * torch.exp(-trust) / floor  # (B, C, 8, 2)

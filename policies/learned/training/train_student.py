@@ -1,6 +1,7 @@
 """Trains a student from demonstrations with sightings, and exports it: what `humanoid train student` does.
 
-First its eyes, by the privileged pose of the tote; then, told what these make of the same demonstrations, what it does, begun as the teacher.
+First its eyes, by the privileged pose of the tote; then, told what these make of the same demonstrations, what it does, begun as the teacher:
+the expert's motions where the expert drove, and where the student did, what the teacher says, who knows the tote's pose.
 Each run is measured in minutes, saves itself every two of them, and goes on where it was stopped.
 """
 
@@ -27,12 +28,12 @@ from policies.learned.sight_space import CAMERAS, SIGHTINGS_NAMES, footprint_of,
 from policies.learned.student import NAME, SIGHT
 from policies.learned.training import train_pose
 from policies.learned.training.pose_network import PoseNetForExport, begin_as, weights_of
-from policies.learned.training.pose_task import PoseFrames, PoseTask, read_frames
+from policies.learned.training.pose_task import PoseFrames, PoseTask, read_frames, teacher_of
 from policies.learned.training.sight_network import HIDDEN, SightNet
 from policies.learned.training.sight_task import SightFrames, SightTask, believed, read_sightings
 from policies.subtasks import SUBTASKS
 
-SIGHT_BATCH, SIGHT_RATE = 48, 2e-3
+SIGHT_BATCH, SIGHT_RATE = 128, 3e-3  # a small batch takes nearly as long: what costs is the number of operations, one after the other
 POLICY_RATE = 4e-3  # what begins as the teacher has learnt most of it
 SIGHT_OUTPUTS = ("correction", "covariance_after", "remembered", "deviation")
 Report = Callable[[str, Any, dict], None]
@@ -65,7 +66,8 @@ def train_student(data: Sequence[Path], out: Path, *, teacher: Path, sight_minut
     eyes = _trained_eyes(SightFrames.joined(sightings), out, TrainingOptions(minutes=sight_minutes, batch=SIGHT_BATCH, learning_rate=SIGHT_RATE,
                          device=choose_device(device), seed=seed), begin_with, partial(on_progress, "its eyes"))  # fmt: skip
     rng = np.random.default_rng(seed)
-    frames = PoseFrames.joined([read_frames(each, seen=seen_by(eyes, each, steps, rng)) for each, steps in zip(sets, sightings)])
+    labels = teacher_of(teacher)
+    frames = PoseFrames.joined([read_frames(each, seen=seen_by(eyes, each, steps, rng), teacher=labels) for each, steps in zip(sets, sightings)])
     kept = frames.episode % train_pose.CHECK_EVERY == 0
     training = frames.part(np.flatnonzero(~kept))
     options = TrainingOptions(minutes=minutes, batch=train_pose.BATCH, learning_rate=POLICY_RATE, weight_decay=train_pose.WEIGHT_DECAY,
@@ -78,8 +80,8 @@ def train_student(data: Sequence[Path], out: Path, *, teacher: Path, sight_minut
     example = {"inputs": torch.randn(2, network.network.enter.in_features, generator=torch.Generator().manual_seed(0)),
                "allowed": torch.ones(2, len(SUBTASKS))}  # fmt: skip
     networks = {name: file_hash(DEFAULT_FOLDER / f"{file}.onnx") for name, file in FILES.items()} | {SIGHT: file_hash(out / f"{SIGHT}.onnx")}
-    return export_network(NAME, network, example, out, output_names=train_pose.OUTPUTS, card=train_pose.described(training, sets, used) | {
-        "parameters": sum(p.numel() for p in network.parameters()), "parameters_of_its_eyes": sum(p.numel() for p in eyes.parameters()),
+    return export_network(NAME, network, example, out, output_names=train_pose.OUTPUTS, card=train_pose.described(training.part(np.flatnonzero(~training.labelled)), sets, used) | {
+        "labelled_by_the_teacher": int(training.labelled.sum()), "parameters": sum(p.numel() for p in network.parameters()), "parameters_of_its_eyes": sum(p.numel() for p in eyes.parameters()),
         "cameras": list(CAMERAS), "sightings": list(SIGHTINGS_NAMES), "networks": networks, "teacher_sha256": file_hash(teacher),
         "command": "humanoid train student", **train_pose.told_of(run),
     })  # fmt: skip
