@@ -7,6 +7,7 @@ Each run is measured in minutes, saves itself every two of them, and goes on whe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -80,11 +81,25 @@ def train_student(data: Sequence[Path], out: Path, *, teacher: Path, sight_minut
     example = {"inputs": torch.randn(2, network.network.enter.in_features, generator=torch.Generator().manual_seed(0)),
                "allowed": torch.ones(2, len(SUBTASKS))}  # fmt: skip
     networks = {name: file_hash(DEFAULT_FOLDER / f"{file}.onnx") for name, file in FILES.items()} | {SIGHT: file_hash(out / f"{SIGHT}.onnx")}
-    return export_network(NAME, network, example, out, output_names=train_pose.OUTPUTS, card=train_pose.described(training.part(np.flatnonzero(~training.labelled)), sets, used) | {
+    shown = train_pose.described(training.part(np.flatnonzero(~training.labelled)), sets, used)
+    return export_network(NAME, network, example, out, output_names=train_pose.OUTPUTS, card=with_teacher_s(shown, teacher) | {
         "labelled_by_the_teacher": int(training.labelled.sum()), "parameters": sum(p.numel() for p in network.parameters()), "parameters_of_its_eyes": sum(p.numel() for p in eyes.parameters()),
         "cameras": list(CAMERAS), "sightings": list(SIGHTINGS_NAMES), "networks": networks, "teacher_sha256": file_hash(teacher),
         "command": "humanoid train student", **train_pose.told_of(run),
     })  # fmt: skip
+
+
+def with_teacher_s(shown: dict[str, Any], teacher: Path) -> dict[str, Any]:
+    """What demonstrations showed of sub-tasks, with what the teacher's had: few of the student's would forbid what just did not come up.
+
+    Args:
+        shown: of `train_pose.described`.
+        teacher: its ONNX file, with its card beside it.
+    """
+    card = json.loads(teacher.with_suffix(".json").read_text())
+    following = {name: [then for then in SUBTASKS if then in shown["following"][name] or then in card["following"][name]] for name in SUBTASKS}
+    longest = {name: max(times) for name in SUBTASKS if (times := [each["longest"][name] for each in (shown, card) if name in each["longest"]])}
+    return shown | {"following": following, "longest": longest, "standing": [name for name in shown["standing"] if name in card["standing"]]}
 
 
 def seen_by(eyes: SightNet, data: Demonstrations, steps: SightFrames, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

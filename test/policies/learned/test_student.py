@@ -254,6 +254,15 @@ def test_a_student_that_has_learnt_nothing_says_what_its_teacher_says_whatever_i
     assert all(np.allclose(one, other, atol=1e-5) for one, other in zip(says, teacher.run(None, {"inputs": inputs, "allowed": allowed})))
 
 
+def test_few_demonstrations_forbid_nothing_that_the_teacher_s_had():
+    teacher = json.loads(pose_policy.DEFAULT.with_suffix(".json").read_text())
+    nothing = {"following": {name: [name] for name in SUBTASKS}, "longest": {"grip": 100.0}, "standing": list(SUBTASKS), "frames": 3}
+    made = train_student.with_teacher_s(nothing, pose_policy.DEFAULT)
+    assert all(set(made["following"][name]) == {name, *teacher["following"][name]} for name in SUBTASKS)
+    assert made["standing"] == teacher["standing"] and made["frames"] == 3
+    assert made["longest"]["grip"] == 100.0 and made["longest"]["lift"] == teacher["longest"]["lift"]
+
+
 def test_it_has_fewer_parameters_than_may_be():
     eyes = sum(json.loads((DEFAULT_FOLDER / f"{file}.json").read_text())["parameters"] for file in FILES.values())
     sight = sum(p.numel() for p in SightNet().parameters())
