@@ -1,8 +1,8 @@
 """How a learned policy walks: what is known exactly is not learnt.
 
 A far way is followed as it was planned, and the last steps up to a station lead to where a tote is handled from: the network says when
-they begin. In between, and back, the velocity is the network's. Whatever it says, the robot waits for people, is slow in slow zones,
-and does not walk into a station.
+they begin. Back from a station, it goes as the scripted policy does. In between the velocity is the network's. Whatever it says, the robot
+waits for people, is slow in slow zones, and does not walk into a station.
 """
 
 from __future__ import annotations
