@@ -1,7 +1,7 @@
 """How a learned policy gets hold of a near lip: the last centimetres are worked out, not learnt.
 
-The network brings the hands before the lip and says when they are to close. From there both go straight to where the lip is
-between their pads, as the scripted policy's do, and close once they are there: learnt, one tote in five was missed by a few cm.
+The network brings the hands before the lip. From there both go straight to where the lip is between their pads, as the scripted
+policy's do, and close once they are there: learnt, one tote in five was missed by a few cm.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from policies.scripted.grips import hand_at_near_lip
 
 SPEED = 0.12  # m/s
 SETTLE_S = 0.25  # s that hands take to be where they are wanted
-FARTHEST = 0.12  # m from the lip: hands that are farther are still on their way, and may have to go around something
+NEAR = 0.07  # m from the lip, from which they do so
+FARTHEST = 0.12  # m the same, if the network says that they are to close; hands that are farther are on their way, and may have to go around something
 
 
 class Nearing:

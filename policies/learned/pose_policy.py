@@ -26,7 +26,7 @@ from policies.learned.action_space import ACTION_NAMES, encode_target
 from policies.learned.bending import Bending
 from policies.learned.chunks import Chunk, ChunkPlayer
 from policies.learned.observation_space import BodySense, OrderSense
-from policies.learned.nearing import FARTHEST, Nearing, lip_distance
+from policies.learned.nearing import FARTHEST, NEAR, Nearing, lip_distance
 from policies.learned.placing import Placing, is_misplaced, is_placed
 from policies.learned.pose_space import (
     ACTIVE, GOAL_PLACE, MOVES, MOVING, REPLAN_S, SCALES, SOURCE_SURFACE, STEP_S, TURNS, VELOCITY, Memory, decode_step, pose_inputs, reference_hands, stances,
@@ -52,6 +52,7 @@ DONE_FROM = 0.6  # likelihood
 READY, REACH, REACH_LIP, GRIP, GRIP_LIP, PULL, DRAW_NEAR, LIFT, ALIGN, SET_DOWN, LET_GO, STEP_BACK = map(
     SUBTASKS.index, ("ready", "reach", "reach_lip", "grip", "grip_lip", "pull", "draw_near", "lift", "align", "set_down", "let_go", "step_back"))  # fmt: skip
 OVERDUE_TIMES, OVERDUE_S = 2.0, 2.0  # what demonstrations took, and s, after which a sub-task in which the robot stands is over
+OPENED = 0.06  # m between pads that have let go
 MISSED_S = 2.0  # s of gripping nothing, after which it gives up: no demonstration goes on from there
 UNSEEN_S = 5.0  # without the tote's pose or a surface's, after which it gives up
 
@@ -131,8 +132,9 @@ class PosePolicy:
         self._pull: Pull | None = None
         self._nearing: Nearing | None = None
         self._step_back: StepBack | None = None
-        self._lets_go_at = self._leaves_with = WholeBodyTarget(stamp_s=0.0)
-        self._off_lip = np.inf
+        self._lets_go_at: WholeBodyTarget | None = None
+        self._leaves_with = WholeBodyTarget(stamp_s=0.0)
+        self._off_lip, self._is_open = np.inf, False
         self._is_to_be_pulled = self._holds_near_lip = self._is_too_far = False
         self._stood_at = np.eye(4)  # odom_from_base_footprint, before it bent
         self._said = ("begin", "", 0.0, 0.0)
@@ -166,7 +168,7 @@ class PosePolicy:
             target = self._pulling(target, footprint)
         if target is not None and self._step_back is not None:
             target = self._stepping_back(target, footprint, now)
-        if target is not None and self._memory.subtask == LET_GO:
+        if target is not None and self._memory.subtask == LET_GO and self._lets_go_at is not None:
             target = replace(target, torso_pitch=self._lets_go_at.torso_pitch, pelvis_height=self._lets_go_at.pelvis_height)
         if target is not None and self._memory.subtask == REACH_LIP:
             target = self._reaching_lip(target)
@@ -257,7 +259,7 @@ class PosePolicy:
             raise OrderError(f"the network (sha256 {self.sha256[:12]}) says what is no number")
         subtask = int(likely.argmax())
         wanted_hands = [from_pose(hand) if wanted.frame == FRAME_ODOM else footprint @ from_pose(hand) for hand in wanted.hand_poses]
-        if self._memory.subtask == REACH_LIP and subtask == GRIP_LIP and self._nearing is None:
+        if self._memory.subtask == REACH_LIP and self._nearing is None and (subtask == GRIP_LIP or self._off_lip < NEAR):
             subtask, self._nearing = REACH_LIP, Nearing(wanted_hands, self._facing(footprint), self._carrier)
         elif subtask != REACH_LIP:
             self._nearing = None
@@ -275,13 +277,14 @@ class PosePolicy:
         elif self._pull is None:
             self._pull = Pull(_pose(footprint), tuple(wanted_hands), float(way_to_pull(self._goal, tote)))
         if subtask == LET_GO and self._memory.subtask != LET_GO:  # straightening up, thighs come forward onto what stands before them
-            self._lets_go_at = wanted
+            self._lets_go_at = wanted if self._memory.subtask != PULL else None
         if subtask != STEP_BACK:
             self._step_back = None
-        elif self._memory.subtask != STEP_BACK:
+        elif self._memory.subtask == LIFT or (self._memory.subtask == LET_GO and self._lets_go_at is not None):
             self._step_back = StepBack(_pose(footprint), STANDOFF, now)
             hands = np.array([to_pose(inverse(footprint) @ hand) for hand in wanted_hands])
-            self._leaves_with = replace(wanted, frame=FRAME_BASE_FOOTPRINT, hand_poses=hands)
+            openings = wanted.gripper_openings if self._memory.subtask == LIFT else np.full(2, OPEN)
+            self._leaves_with = replace(wanted, frame=FRAME_BASE_FOOTPRINT, hand_poses=hands, gripper_openings=openings)
         if subtask == STEP_BACK and self._memory.subtask == LET_GO:
             self._is_placed = self._is_measured() and is_placed(self._off_place())
         self._walking.aim(self._stance_of(subtask, state, tote, footprint))
@@ -358,6 +361,9 @@ class PosePolicy:
             may_close = self._nearing.is_over if self._nearing is not None else self._off_lip < FARTHEST
             allowed[0, GRIP_LIP] *= may_close
             may_end = may_close and (may_end or self._nearing is not None)
+        if doing == LET_GO:
+            allowed[0, STEP_BACK] *= self._is_open
+            may_end &= self._is_open
         if doing == GRIP_LIP:  # what is held is pulled
             allowed[0] = 0.0
             allowed[0, PULL if self._holds_near_lip else GRIP_LIP] = 1.0
@@ -389,6 +395,7 @@ class PosePolicy:
             OrderError: hands have closed, and on no lip.
         """
         openings, doing = observation.state.gripper_openings, self._memory.subtask
+        self._is_open = bool((openings > OPENED).all())
         self._holds_near_lip = doing == GRIP_LIP and holds_lip(openings, LIP_OPENING)
         holds = self._holds_near_lip if doing == GRIP_LIP else holds_lip(openings)
         if doing in (GRIP, GRIP_LIP) and self._memory.elapsed_s >= MISSED_S and not holds:

@@ -126,6 +126,15 @@ def test_the_near_lip_is_pulled_once_both_hands_hold_it(policy):
         policy._check_grip(Look((0.005, 0.023)))
 
 
+def test_it_steps_back_once_its_fingers_are_open(policy):
+    policy._memory = Memory(SUBTASKS.index("let_go"), 1.0)
+    policy._check_grip(Look((0.09, 0.03)))
+    assert following(policy, "let_go", LONG_S) == {"let_go"}
+    policy._check_grip(Look((0.09, 0.08)))
+    assert following(policy, "let_go", 1.0) == {"let_go", "step_back"}
+    assert following(policy, "let_go", LONG_S) == {"step_back"}
+
+
 def test_it_steps_back_straight_and_bent_as_before_and_nothing_follows_till_then(policy):
     bent = WholeBodyTarget(stamp_s=NOW, torso_pitch=0.4, pelvis_height=0.66, gripper_openings=np.full(2, OPEN))
     policy._step_back, policy._leaves_with, now = StepBack(np.zeros(3), 0.3, NOW), bent, NOW
