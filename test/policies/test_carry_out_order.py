@@ -178,7 +178,7 @@ def alter_totes(monkeypatch, altered):
             poses = self._source.read()
             return replace(poses, totes=altered(poses.totes))
 
-    monkeypatch.setattr(runtime, "pose_source", lambda *asked: Altered(make_source(*asked)))
+    monkeypatch.setattr(runtime, "pose_source", lambda *asked, **more: Altered(make_source(*asked, **more)))
 
 
 def test_a_tote_taken_away_ends_the_order_with_a_reason(model, line_side, monkeypatch):
