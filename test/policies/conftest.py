@@ -13,9 +13,8 @@ from humanoid_control.transforms import from_pose, inverse, planar
 from humanoid_control.types import BaseEstimate, ControlStatus, ImuSample, RobotState
 from humanoid_control.whole_body_control.controller import standing_posture
 from perception.poses import ObjectPose, PoseSet, surface_name
-from policies.evaluation.episode_record import record_episode
+from policies.evaluation.campaign import Campaign, run_campaign
 from policies.policy import Observation
-from policies.registry import make_policy
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE_SIDE = ROOT / "config" / "factories" / "line_side.yaml"
@@ -57,9 +56,9 @@ def line_side():
 
 
 @pytest.fixture(scope="session")
-def whole_episode(model) -> dict:
-    """The record of an episode of the demo's factory, carried out in this process."""
-    return record_episode(model, load_factory(LINE_SIDE), WHOLE_SEED, policy=make_policy("scripted", model), poses="oracle")
+def whole_episode() -> dict:
+    """The record of an episode of the demo's factory, carried out in a process of its own, which has done nothing else before."""
+    return next(iter(run_campaign(Campaign(str(LINE_SIDE), "scripted"), [WHOLE_SEED], workers=1)))
 
 
 @pytest.fixture
