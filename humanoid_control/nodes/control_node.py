@@ -111,7 +111,8 @@ class ControlNode(Node):
 
         episode = draw_episode(find_factory(parameters.factory), parameters.seed)
         self.simulation = SimulatedFactory(model, episode, tags=parameters.tags)
-        self._order_id, self._told_verdict, self._policy_said_s = "", None, np.inf
+        self._order_id = self._judged_id = ""
+        self._told_verdict, self._policy_said_s = None, np.inf
         return self.simulation.robot
 
     def _make_topics(self) -> None:
@@ -127,8 +128,9 @@ class ControlNode(Node):
         if self.simulation is not None:
             for topic in (topics.CLOCK, topics.SIMULATION_STATE, topics.SIMULATION_VERDICT):
                 self._senders[topic.name] = create_publisher(self, topic)
-            self._inputs += [(Polled(self, topics.CURRENT_ORDER), self._take_order),
-                             (Polled(self, topics.POLICY_STATUS, depth=STATUSES_WAITING), self._take_policy_status)]
+            # Of an order that is done, the mission says so after the policy: heard at once, both must count.
+            self._inputs += [(Polled(self, topics.POLICY_STATUS, depth=STATUSES_WAITING), self._take_policy_status),
+                             (Polled(self, topics.CURRENT_ORDER), self._take_order)]
 
     # --- in: only handed over; topics by the publishing thread, which wakes up at each tick anyway, services by the executor ----
 
@@ -181,7 +183,7 @@ class ControlNode(Node):
     def _take_policy_status(self, message: PolicyStatus) -> None:
         said_s = conversions.time_from_message(message.header.stamp)
         since_s, self._policy_said_s = said_s - self._policy_said_s, said_s
-        if message.order_id != self._order_id:
+        if not message.order_id or message.order_id not in (self._order_id, self._judged_id):
             return
         if message.outcome == "done" or message.policy == PERSON:
             self.thread.call(self.simulation.accept_done)
