@@ -70,7 +70,7 @@ def test_learns_and_goes_on_after_a_stop(name, cut, tmp_path):
     seen = []
     run.train(lambda progress, figures: seen.append(figures["loss"]))
     assert run.progress.curve and np.isfinite(run.progress.curve[-1]["check_loss"])
-    again = Run(name, TASKS[name], cut, cut, tmp_path, options(6.0))
+    again = Run(name, TASKS[name], cut, cut, tmp_path, options(run.progress.trained_s + 2.0))
     assert again.resume() and again.progress.steps == run.progress.steps
     before = [p.clone() for p in again.averaged_network().parameters()]
     for old, new in zip(run.averaged_network().parameters(), before):
