@@ -6,8 +6,10 @@ import argparse
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -16,6 +18,9 @@ from rich.table import Table
 from humanoid_control.errors import ConfigurationError
 from perception.training.pipeline import DEVICES, FIGURES, load_plan, steps
 from policies.evaluation.journal import make_folder
+
+if TYPE_CHECKING:
+    from policies.learned.training.rounds import Report, Round, RoundsPlan
 
 PERCEPTION, TEACHER, STUDENT, STUDY = "perception", "teacher", "student", "study"
 WHAT = (PERCEPTION, TEACHER, STUDENT, STUDY)
@@ -46,53 +51,61 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train_teacher(args: argparse.Namespace, console: Console) -> int:
-    from policies.learned.training.teacher import demonstrations_command, load_teacher_plan, rounds_of
+    train_pose_policy = _training()  # before what needs PyTorch too: it says what to install
+    from policies.learned.pose_policy import NAME
+    from policies.learned.training.teacher import load_teacher_plan
 
     plan = load_teacher_plan(args.config, device=args.device, data=args.data, out=args.out, workers=args.workers)
-    make_folder(Path(plan.out))
-    train_pose_policy = _training()
-    rounds = rounds_of(plan)
-    line = _Line(console)
-    console.print(GOES_ON, highlight=False)
-    for number, round_ in enumerate(rounds):
-        who = "the scripted policy by turns with what was learnt" if round_.learner else "the scripted policy"
-        console.print(f"round {number} of {len(rounds) - 1}: {round_.episodes} episodes of {who}, into {round_.data}", highlight=False)
-        done = _demonstrate(demonstrations_command(plan, round_))
-        if done != 0:
-            return done
-        console.print(f"round {number} of {len(rounds) - 1}: {round_.minutes:g} minutes of training, into {round_.out}", highlight=False)
 
-        def report(progress, figures: dict[str, float], minutes: float = round_.minutes) -> None:
-            line.show(progress.trained_s / 60, minutes)
-            line.say(f"{progress.trained_s / 60:.1f} of {minutes:g} min, step {progress.steps}: "
-                     + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))  # fmt: skip
+    def learn(data: Sequence[Path], round_: Round, report: Report) -> Path:
+        return train_pose_policy(data, round_.out, minutes=round_.minutes, seed=plan.seed, device=plan.device,
+                                 begin_with=round_.before / f"{NAME}.pt" if round_.before else None, on_progress=partial(report, "training"))  # fmt: skip
 
-        with line:
-            path = train_pose_policy([r.data for r in rounds[: number + 1]], round_.out, minutes=round_.minutes, seed=plan.seed,
-                                     device=plan.device, begin_with=round_.learner.with_suffix(".pt") if round_.learner else None,
-                                     on_progress=report)  # fmt: skip
-    console.print(f"{path}: measure it with `humanoid evaluate --policy teacher --checkpoint {path} --layouts held_out --factory ...`",
-                  highlight=False)  # fmt: skip
-    return 0
+    return _train_in_rounds(console, plan, "teacher", NAME, lambda round_: {"training": round_.minutes}, learn)
 
 
 def _train_student(args: argparse.Namespace, console: Console) -> int:
-    _training()  # before what needs PyTorch too: it says what to install
-    from policies.learned.training.student import load_student_plan, student_demonstrations_command, student_rounds
-    from policies.learned.training.train_student import train_student
+    _training()
+    from policies.learned.student import NAME
+    from policies.learned.training.student import load_student_plan
+    from policies.learned.training.train_student import EYES, POLICY, train_student
 
     plan = load_student_plan(args.config, device=args.device, data=args.data, out=args.out, workers=args.workers)
+
+    def learn(data: Sequence[Path], round_: Round, report: Report) -> Path:
+        return train_student(data, round_.out, teacher=plan.teacher_file, sight_minutes=plan.sight_minutes_of(round_), minutes=round_.minutes,
+                             seed=plan.seed, device=plan.device, begin_with=round_.before, on_progress=report)  # fmt: skip
+
+    return _train_in_rounds(console, plan, "student --poses tracker", NAME, lambda round_: {EYES: plan.sight_minutes_of(round_), POLICY: round_.minutes},
+                            learn, "--sightings")  # fmt: skip
+
+
+def _train_in_rounds(console: Console, plan: RoundsPlan, policy: str, network: str, minutes_of: Callable[[Round], dict[str, float]],
+                     learn: Callable[[Sequence[Path], Round, Report], Path], *generate_with: str) -> int:  # fmt: skip
+    """Demonstrates and learns round by round.
+
+    Args:
+        console: told how it goes.
+        plan: of the rounds.
+        policy: how `humanoid evaluate` is told of it.
+        network: name of what is learnt.
+        minutes_of: what is trained in a round, and for how long.
+        learn: given all demonstrations so far, the round, and whom to tell, trains; returns the network's path.
+        generate_with: more arguments of `humanoid generate`.
+    """
+    from policies.learned.training.rounds import demonstrations_command, rounds_of
+
     make_folder(Path(plan.out))
-    rounds, line = student_rounds(plan), _Line(console)
+    rounds, line = rounds_of(plan), _Line(console)
     console.print(GOES_ON, highlight=False)
     for number, round_ in enumerate(rounds):
-        who = "the scripted policy by turns with the student" if round_.before else "the scripted policy"
+        who = "the scripted policy by turns with what was learnt" if round_.before else "the scripted policy"
         console.print(f"round {number} of {len(rounds) - 1}: {round_.episodes} episodes of {who}, into {round_.data}", highlight=False)
-        done = _demonstrate(student_demonstrations_command(plan, round_))
+        done = _demonstrate([*demonstrations_command(plan, round_, network), *generate_with])
         if done != 0:
             return done
-        minutes = {"its eyes": round_.sight_minutes, "what it does": round_.minutes}
-        console.print(f"round {number} of {len(rounds) - 1}: {' and '.join(f'{value:g} minutes of training {what}' for what, value in minutes.items())}, "
+        minutes = minutes_of(round_)
+        console.print(f"round {number} of {len(rounds) - 1}: {', '.join(f'{what} {value:g} minutes' for what, value in minutes.items())}, "
                       f"into {round_.out}", highlight=False)  # fmt: skip
 
         def report(what: str, progress, figures: dict[str, float], minutes: dict[str, float] = minutes) -> None:
@@ -101,10 +114,8 @@ def _train_student(args: argparse.Namespace, console: Console) -> int:
                      + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))  # fmt: skip
 
         with line:
-            path = train_student([r.data for r in rounds[: number + 1]], round_.out, teacher=plan.teacher_file, sight_minutes=round_.sight_minutes,
-                                 minutes=round_.minutes, seed=plan.seed, device=plan.device, begin_with=round_.before, on_progress=report)  # fmt: skip
-    console.print(f"{path}: measure it with `humanoid evaluate --policy student --checkpoint {path} --poses tracker --layouts held_out --factory ...`",
-                  highlight=False)  # fmt: skip
+            path = learn([each.data for each in rounds[: number + 1]], round_, report)
+    console.print(f"{path}: measure it with `humanoid evaluate --policy {policy} --checkpoint {path} --layouts held_out --factory ...`", highlight=False)
     return 0
 
 

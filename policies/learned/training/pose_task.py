@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from policies.learned.pose_space import (
     ACTIVE, GOAL_PLACE, GOAL_SURFACE, MOVES, MOVING, REPLAN_S, SCALES, SOURCE_PLACE, SOURCE_SURFACE, STEP_S, STEPS, TURNS, VELOCITY,
     encode_chunk, footprints_of, pose_inputs, reference_hands,
 )  # fmt: skip
+from policies.learned.training.frames import Frames
 from policies.learned.training.mirror import mirrors
 from policies.learned.training.pose_network import HEADS, WIDTH, PoseNet
 from policies.subtasks import SUBTASKS
@@ -44,7 +45,7 @@ DONE_S = 0.3  # s before a demonstration's end that count as done
 
 
 @dataclass(frozen=True)
-class PoseFrames:
+class PoseFrames(Frames):
     """Frames of many demonstrations.
 
     Attributes:
@@ -56,7 +57,6 @@ class PoseFrames:
         chunk: (N, STEPS, STEP_SIZE),
         valid: (N, STEPS) which of it may be learnt.
         done: (N,).
-        episode: (N,).
         intervention: (N,) bool, a person drove.
         labelled: (N,) bool, a learner drove, and a teacher says what it should have done.
     """
@@ -73,23 +73,8 @@ class PoseFrames:
     chunk: np.ndarray
     valid: np.ndarray
     done: np.ndarray
-    episode: np.ndarray
     intervention: np.ndarray
     labelled: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.subtask)
-
-    def part(self, rows: np.ndarray) -> PoseFrames:
-        """Some of the frames, by index."""
-        return PoseFrames(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
-
-    @classmethod
-    def joined(cls, parts: Sequence[PoseFrames]) -> PoseFrames:
-        """The frames of several data sets, their episodes counted on."""
-        firsts = np.cumsum([0, *(int(part.episode[-1]) + 1 for part in parts)])
-        parts = [replace(part, episode=part.episode + first) for part, first in zip(parts, firsts)]
-        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__})
 
 
 Teacher = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -164,8 +149,9 @@ def read_frames(data: Demonstrations, *, seen: tuple[np.ndarray, np.ndarray] | N
             done[span.stop - round(DONE_S * data.fps) : span.stop] = 1.0
         else:
             learnt[span] &= _learnt_of_failure(data.episodes[index]["outcome"], expert[span], data.fps)
-    frames = PoseFrames(columns[schema.STATE], reference, columns[schema.GOAL], columns[schema.WAY], totes, told, subtask, since_s,
-                        turn_s, chunk, valid, done, episode, intervention, ~expert)  # fmt: skip
+    frames = PoseFrames(state=columns[schema.STATE], reference=reference, goal=columns[schema.GOAL], way=columns[schema.WAY], tote=totes, told=told,
+                        subtask=subtask, since_s=since_s, turn_s=turn_s, chunk=chunk, valid=valid, done=done, episode=episode,
+                        intervention=intervention, labelled=~expert)  # fmt: skip
     if teacher is not None and not expert.all():
         frames, learnt = _labelled(frames, data.column(tote), teacher), learnt | ~expert
     return frames.part(np.flatnonzero(learnt))

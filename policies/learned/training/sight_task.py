@@ -5,7 +5,6 @@ A belief is followed through some seconds at a time, as the robot does it, and t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ from policies.learned.rotations import from_columns
 from policies.learned.sight_space import (
     CAMERA, CAMERAS, CORNERS_OF_KIND, PRIOR, SEEN, SIGHTING_SIZE, UNITS, Holding, Posture, footprint_of, kind_of, place_of,
 )  # fmt: skip
+from policies.learned.training.frames import Frames
 from policies.learned.training.sight_network import HIDDEN, SightNet
 
 STEPS = 40  # of a sequence
@@ -33,7 +33,7 @@ WARM_STEPS = 4  # of a sequence, which count for nothing yet
 
 
 @dataclass(frozen=True)
-class SightFrames:
+class SightFrames(Frames):
     """Steps of many demonstrations; everything in `odom` but for cameras, which are in `base_footprint`.
 
     Attributes:
@@ -45,7 +45,6 @@ class SightFrames:
         truth: (N, 4) x, y, z, yaw.
         place: (N, 4) of the factory's file.
         kind: (N,) of the tote.
-        episode: (N,).
     """
 
     sightings: np.ndarray
@@ -56,21 +55,6 @@ class SightFrames:
     truth: np.ndarray
     place: np.ndarray
     kind: np.ndarray
-    episode: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.kind)
-
-    def part(self, rows: np.ndarray) -> SightFrames:
-        """Some of the steps, by index."""
-        return SightFrames(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
-
-    @classmethod
-    def joined(cls, parts: Sequence[SightFrames]) -> SightFrames:
-        """The steps of several data sets, their episodes counted on."""
-        firsts = np.cumsum([0, *(int(part.episode[-1]) + 1 for part in parts)])
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__ if name != "episode"}
-        return cls(**columns, episode=np.concatenate([part.episode + first for part, first in zip(parts, firsts)]))
 
 
 def read_sightings(data: Demonstrations) -> SightFrames:
@@ -108,7 +92,7 @@ def read_sightings(data: Demonstrations) -> SightFrames:
             columns["footprint"][frame] = [*footprint[:2, 3], 0.0, yaw_of(footprint)]
             columns["truth"][frame] = np.append(pose[:3, 3], heading)
             columns["place"][frame] = np.append(place[:3, 3], yaw_of(place))
-    return SightFrames(sightings.reshape(-1, len(CAMERAS), SIGHTING_SIZE).astype(np.float32), **columns, kind=kind, episode=episode)
+    return SightFrames(sightings=sightings.reshape(-1, len(CAMERAS), SIGHTING_SIZE).astype(np.float32), **columns, kind=kind, episode=episode)
 
 
 def unrolled(network: SightNet, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -29,15 +29,16 @@ from policies.learned.sight_space import CAMERAS, SIGHTINGS_NAMES, footprint_of,
 from policies.learned.student import NAME, SIGHT
 from policies.learned.training import train_pose
 from policies.learned.training.pose_network import PoseNetForExport, begin_as, weights_of
+from policies.learned.training.rounds import Report
 from policies.learned.training.pose_task import PoseFrames, PoseTask, read_frames, teacher_of
 from policies.learned.training.sight_network import HIDDEN, SightNet
 from policies.learned.training.sight_task import SightFrames, SightTask, believed, read_sightings
 from policies.subtasks import SUBTASKS
 
+EYES, POLICY = "its eyes", "what it does"  # what is trained
 SIGHT_BATCH, SIGHT_RATE = 128, 3e-3  # a small batch takes nearly as long: what costs is the number of operations, one after the other
 POLICY_RATE = 4e-3  # what begins as the teacher has learnt most of it
 SIGHT_OUTPUTS = ("correction", "covariance_after", "remembered", "deviation")
-Report = Callable[[str, Any, dict], None]
 
 
 def train_student(data: Sequence[Path], out: Path, *, teacher: Path, sight_minutes: float, minutes: float, seed: int = 1, device: str = "auto",
@@ -65,7 +66,7 @@ def train_student(data: Sequence[Path], out: Path, *, teacher: Path, sight_minut
     out.mkdir(parents=True, exist_ok=True)
     sightings = [read_sightings(demonstrations) for demonstrations in sets]
     eyes = _trained_eyes(SightFrames.joined(sightings), out, TrainingOptions(minutes=sight_minutes, batch=SIGHT_BATCH, learning_rate=SIGHT_RATE,
-                         device=choose_device(device), seed=seed), begin_with, partial(on_progress, "its eyes"))  # fmt: skip
+                         device=choose_device(device), seed=seed), begin_with, partial(on_progress, EYES))  # fmt: skip
     rng = np.random.default_rng(seed)
     labels = teacher_of(teacher)
     frames = PoseFrames.joined([read_frames(each, seen=seen_by(eyes, each, steps, rng), teacher=labels) for each, steps in zip(sets, sightings)])
@@ -76,7 +77,7 @@ def train_student(data: Sequence[Path], out: Path, *, teacher: Path, sight_minut
     run = Run(NAME, partial(_begun_as, weights_of(teacher)), training, frames.part(np.flatnonzero(kept)), out, options)
     if not run.resume() and begin_with is not None:
         run.go_on_from(begin_with / f"{NAME}.pt")
-    run.train(partial(on_progress, "what it does"))
+    run.train(partial(on_progress, POLICY))
     network = PoseNetForExport(run.averaged_network())
     example = {"inputs": torch.randn(2, network.network.enter.in_features, generator=torch.Generator().manual_seed(0)),
                "allowed": torch.ones(2, len(SUBTASKS))}  # fmt: skip

@@ -15,11 +15,12 @@ from humanoid_control.robot_model import RobotModel  # noqa: E402
 from policies.data import generate  # noqa: E402
 from policies.data.errors import DataSetError  # noqa: E402
 from policies.data.reader import Demonstrations  # noqa: E402
-from policies.learned.pose_policy import PosePolicy  # noqa: E402
+from policies.learned.pose_policy import NAME, PosePolicy  # noqa: E402
 from policies.learned.pose_space import MOVING, STEPS  # noqa: E402
 from policies.learned.training import train_pose  # noqa: E402
 from policies.learned.training.pose_task import BEFORE_FAILURE_S, LOSSES, _learnt_of_failure, longest, read_frames, standing  # noqa: E402
-from policies.learned.training.teacher import demonstrations_command, load_teacher_plan, rounds_of  # noqa: E402
+from policies.learned.training.rounds import demonstrations_command, rounds_of  # noqa: E402
+from policies.learned.training.teacher import load_teacher_plan  # noqa: E402
 from policies.subtasks import SUBTASKS  # noqa: E402
 from policies.runtime import run_episode  # noqa: E402
 
@@ -46,8 +47,8 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_
     plan = load_teacher_plan(path, workers=1, data=None)
     assert (plan.minutes, plan.workers, plan.data) == (2.0, 1, load_teacher_plan().data)
     first, second, third = rounds_of(plan)
-    assert "--layouts" in demonstrations_command(plan, first) and "--learner" not in demonstrations_command(plan, first)
-    assert demonstrations_command(plan, third)[-3:] == ["--learner", str(second.out / "pose_policy.onnx"), "--keep-failures"]
+    assert "--layouts" in demonstrations_command(plan, first, NAME) and "--learner" not in demonstrations_command(plan, first, NAME)
+    assert demonstrations_command(plan, third, NAME)[-3:] == ["--learner", str(second.out / f"{NAME}.onnx"), "--keep-failures"]
     assert first.seed + first.episodes == second.seed and second.seed + second.episodes == third.seed  # never the same floor twice
 
 
