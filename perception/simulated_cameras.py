@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import mujoco
 import numpy as np
@@ -63,12 +63,18 @@ class SimulatedCameras:
         models = camera_models(scene, **self._size)
         return {name: models[name] for name in self.names}
 
-    def poll(self) -> list[CameraFrame]:
-        """Renders what is due now; returns the images that have come, in the order of their stamps."""
+    def poll(self, is_worth: Callable[[str], bool] = lambda camera: True) -> list[CameraFrame]:
+        """Renders what is due now; returns the images that have come, in the order of their stamps.
+
+        Args:
+            is_worth: whether what is due of a camera is rendered; else it is left out.
+        """
         now = float(self._data.time)
         for name, due_s in self._due_s.items():
             if now >= due_s:
                 self._due_s[name] = due_s + self._period_s
+                if not is_worth(name):
+                    continue
                 self._waiting.append(CameraFrame(name, now, self._noise.added_to(self._renderer.rgb(self._data, name, **self._size))))
         come = []
         while self._waiting and self._waiting[0].stamp_s + self._latency_s <= now:

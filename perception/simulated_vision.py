@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from humanoid_control.mission.factory import Factory
@@ -25,23 +25,24 @@ class EpisodeImages:
         newest: the images that came at the last `poll`.
     """
 
-    def __init__(self, floor: SimulatedFactory, names: tuple[str, ...] = POSE_CAMERAS) -> None:
+    def __init__(self, floor: SimulatedFactory, names: tuple[str, ...] = POSE_CAMERAS, *, is_worth: Callable[[str], bool] = lambda camera: True) -> None:
         """Begins an episode.
 
         Args:
             floor: the running simulation.
             names: of the cameras.
+            is_worth: whether a camera's images are rendered just now, where whoever looks at them can do without some.
 
         Raises:
             SimulationError: there is no OpenGL.
         """
-        self._cameras = _shared_cameras(names)
+        self._cameras, self._is_worth = _shared_cameras(names), is_worth
         self.rig = calibrated_rig(floor, self._cameras.use(floor.scene, floor.robot.data, floor.episode.stream("images")))
         self.newest: tuple[CameraFrame, ...] = ()
 
     def poll(self) -> None:
         """Renders what is due, and takes what has come."""
-        self.newest = tuple(self._cameras.poll())
+        self.newest = tuple(self._cameras.poll(self._is_worth))
 
 
 class SimulatedVision:

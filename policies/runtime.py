@@ -71,8 +71,13 @@ class EpisodeResult:
         return bool(self.orders) and all(r.verdict.done for r in self.orders)
 
 
-def images_for(policy: Policy, floor: SimulatedFactory) -> EpisodeImages | None:
+def images_for(policy: Policy, floor: SimulatedFactory, is_worth: Callable[[str], bool] = lambda camera: True) -> EpisodeImages | None:
     """The images of an episode for a policy that needs some.
+
+    Args:
+        policy: whose images.
+        floor: the simulation.
+        is_worth: whether a camera's images are rendered just now.
 
     Raises:
         ConfigurationError: it needs what no simulation gives.
@@ -86,7 +91,7 @@ def images_for(policy: Policy, floor: SimulatedFactory) -> EpisodeImages | None:
     from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW
     from perception.simulated_vision import EpisodeImages  # with OpenGL
 
-    return EpisodeImages(floor, tuple(CAMERA_FIELD_OF_VIEW))
+    return EpisodeImages(floor, tuple(CAMERA_FIELD_OF_VIEW), is_worth=is_worth)
 
 
 def pose_source(rung: str, floor: SimulatedFactory, factory: Factory, *, images: EpisodeImages | None = None) -> PoseSource:
@@ -114,7 +119,7 @@ def pose_source(rung: str, floor: SimulatedFactory, factory: Factory, *, images:
 def run_episode(
     model: RobotModel, factory: Factory, seed: int, *, policy: Policy, poses: str = "oracle",
     on_tick: Callable[[SimulatedFactory, ControlLoop, PolicyOutput | None], None] | None = None,
-    build: Callable[[RobotModel, Episode], SimulatedFactory] | None = None,
+    build: Callable[[RobotModel, Episode], SimulatedFactory] | None = None, is_worth: Callable[[str], bool] = lambda camera: True,
 ) -> EpisodeResult:  # fmt: skip
     """Carries out a factory's orders in the episode of a seed.
 
@@ -126,11 +131,12 @@ def run_episode(
         poses: rung of perception.
         on_tick: called after each control tick, for videos and logs.
         build: makes the episode's simulation, where it is to look otherwise.
+        is_worth: whether a camera's images, where the policy needs any, are worth rendering just now.
     """
     episode = draw_episode(factory, seed)
     floor = SimulatedFactory(model, episode, tags=poses == "fiducial") if build is None else build(model, episode)
     robot, result = floor.robot, EpisodeResult(seed)
-    images = images_for(policy, floor)
+    images = images_for(policy, floor, is_worth)
     source = pose_source(poses, floor, factory, images=images)
     loop = ControlLoop(robot)
     policy.forget()

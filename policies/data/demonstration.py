@@ -90,7 +90,7 @@ def demonstrate(
     error, orders = "", []
     try:
         orders = run_episode(model, factory, seed, policy=recorder, poses=POSES, on_tick=recorder.on_tick,
-                             build=recorder.build).orders  # fmt: skip
+                             build=recorder.build, is_worth=recorder.is_worth).orders  # fmt: skip
     except HumanoidControlError as problem:  # of policy, control or simulation: a failed order, counted like others
         error = f"{type(problem).__name__}: {problem}"
     return recorder.demonstrations(orders, error)
@@ -121,6 +121,7 @@ class Recorder:
         self.name, self.period_s = expert.name, expert.period_s
         self.needs = expert.needs | (learner.needs if learner is not None else frozenset()) | ({IMAGES} if eyes is not None else frozenset())
         self._parties, self._eyes = (expert, learner), eyes
+        self._learner_sees = learner is not None and IMAGES in learner.needs
         self._every = check_rate(rate_hz, self.period_s)
         self._rate_hz, self._share, self._cameras = rate_hz, noise, cameras
         self._columns = schema.frame_columns(model, sightings=eyes is not None)
@@ -138,6 +139,10 @@ class Recorder:
         if self._cameras is not None:
             self._cameras.use(floor.scene, floor.robot.data)
         return floor
+
+    def is_worth(self, camera: str) -> bool:
+        """Whether a camera's images are worth rendering: to eyes that look on, those that may show the tote; to a learner that sees, all."""
+        return self._learner_sees or self._truth.may_show_tote(camera)
 
     def forget(self) -> None:
         """See `Policy.forget`."""

@@ -8,11 +8,17 @@ import numpy as np
 from humanoid_control.mission.factory import Order
 from humanoid_control.mission.placement import Placement
 from humanoid_control.simulation.collision_groups import CONTYPE, ROBOT_HAND
+from humanoid_control.simulation.robot_spec import CAMERA_FIELD_OF_VIEW
 from humanoid_control.simulation.simulated_factory import SimulatedFactory
 from humanoid_control.transforms import inverse, planar, to_pose, yaw_of
 from humanoid_control.types import SIDES
+from perception.simulated_cameras import HEIGHT, WIDTH
+from perception.true_cameras import camera_from_map
 from policies.data import schema
+from policies.learned.eyes import FARTHEST
 from policies.learned.rotations import to_columns
+
+AROUND = 0.6  # m about a tote's middle, in which it and what is believed of it lie
 
 
 class Truth:
@@ -67,6 +73,16 @@ class Truth:
         """(4, 4) the order's tote in the true `base_footprint`."""
         base = self._floor.robot.true_base_pose()
         return inverse(planar(*base[:2, 3], yaw_of(base))) @ self._floor.world.tote_pose(self._floor.robot.data, self._order.tote)
+
+    def may_show_tote(self, camera: str) -> bool:
+        """Whether a camera looks about to where the order's tote is, by so much room that a belief of its place may be far off."""
+        data = self._floor.robot.data
+        tote = (camera_from_map(data, camera) @ self._floor.world.tote_pose(data, self._order.tote))[:3, 3]
+        distance = float(np.linalg.norm(tote))
+        if distance < AROUND or distance > FARTHEST + AROUND:
+            return distance < AROUND
+        to_corner = np.arctan(np.tan(np.radians(CAMERA_FIELD_OF_VIEW[camera]) / 2) * np.hypot(1.0, WIDTH / HEIGHT))
+        return bool(np.arccos(tote[2] / distance) < to_corner + np.arcsin(AROUND / distance))
 
     def _goal(self, data: mujoco.MjData) -> np.ndarray:
         """(4, 4) map_from_tote when it stands as ordered."""

@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -13,19 +14,23 @@ from humanoid_control.mission.factory import load_factory  # noqa: E402
 from humanoid_control.mission.load_carriers import LOAD_CARRIERS  # noqa: E402
 from humanoid_control.nodes.factory_file import find_factory_file  # noqa: E402
 from humanoid_control.robot_model import RobotModel  # noqa: E402
+from humanoid_control.simulation.episode import draw_episode  # noqa: E402
 from humanoid_control.transforms import inverse, planar, rotation_z, transform, yaw_of  # noqa: E402
+from perception.attention import box_before  # noqa: E402
 from perception.camera_model import CameraModel  # noqa: E402
 from perception.camera_rig import CameraRig  # noqa: E402
 from perception.detector import FILES, ToteDetector  # noqa: E402
 from perception.frame import CameraFrame  # noqa: E402
+from perception.keypoints import tote_corners  # noqa: E402
 from perception.network_file import DEFAULT_FOLDER, open_network  # noqa: E402
 from perception.poses import ObjectPose, PoseSet  # noqa: E402
 from perception.training.export import export_network  # noqa: E402
+from perception.true_cameras import camera_from_map, camera_models  # noqa: E402
 from policies.data import schema  # noqa: E402
 from policies.data.demonstration import Recorder  # noqa: E402
 from policies.data.errors import DataSetError  # noqa: E402
 from policies.learned import pose_policy  # noqa: E402
-from policies.learned.eyes import Eyes  # noqa: E402
+from policies.learned.eyes import FARTHEST, Eyes  # noqa: E402
 from policies.learned.observation_space import GOAL_SIZE  # noqa: E402
 from policies.learned.pose_space import FINGERS_FORCE, FINGERS_OPEN, HANDS, KIND, SOURCE_PLACE, STEP_SIZE, STEPS, pose_inputs  # noqa: E402
 from policies.learned.rotations import to_columns  # noqa: E402
@@ -39,7 +44,8 @@ from policies.learned.training import sight_task, train_student  # noqa: E402
 from policies.learned.training.pose_network import PoseNet, PoseNetForExport, begin_as, weights_of  # noqa: E402
 from policies.learned.training.pose_task import PoseFrames, _labelled, memory_of  # noqa: E402
 from policies.learned.training.sight_network import HIDDEN, SightNet  # noqa: E402
-from policies.learned.training.student import load_student_plan, student_demonstrations_command, student_rounds  # noqa: E402
+from policies.learned.training.rounds import demonstrations_command, rounds_of  # noqa: E402
+from policies.learned.training.student import load_student_plan  # noqa: E402
 from policies.policy import FAILED, RUNNING  # noqa: E402
 from policies.registry import learner_of, make_policy  # noqa: E402
 from policies.runtime import run_episode  # noqa: E402
@@ -221,9 +227,10 @@ def test_where_a_learner_drove_the_teacher_who_knows_the_tote_s_pose_says_what_w
     state, goal, true = (scene.column(name) for name in (schema.STATE, schema.GOAL, schema.TOTE_POSE))
     count, asked = scene.frames, []
     believed_tote, learner = true + np.float32(0.02), np.arange(count) >= 40
-    frames = PoseFrames(state, state[:, HANDS], goal, np.zeros((count, 6), np.float32), believed_tote, np.zeros((count, len(TOLD)), np.float32),
-                        np.full(count, 2), 0.1 * np.arange(count), 0.1 * (np.arange(count) % 40), np.zeros((count, STEPS, STEP_SIZE), np.float32),
-                        np.zeros((count, STEPS), bool), np.zeros(count, np.float32), np.zeros(count, int), np.zeros(count, bool), learner)  # fmt: skip
+    frames = PoseFrames(state=state, reference=state[:, HANDS], goal=goal, way=np.zeros((count, 6), np.float32), tote=believed_tote,
+                        told=np.zeros((count, len(TOLD)), np.float32), subtask=np.full(count, 2), since_s=0.1 * np.arange(count),
+                        turn_s=0.1 * (np.arange(count) % 40), chunk=np.zeros((count, STEPS, STEP_SIZE), np.float32), valid=np.zeros((count, STEPS), bool),
+                        done=np.zeros(count, np.float32), episode=np.zeros(count, int), intervention=np.zeros(count, bool), labelled=learner)  # fmt: skip
 
     def teacher(inputs):
         asked.append(inputs)
@@ -409,15 +416,35 @@ def test_what_eyes_see_of_a_simulated_tote_is_where_it_is(model):
     assert len(off) >= 5 and np.median(off) < 0.03  # m, across the line of sight
 
 
+def test_every_camera_whose_image_could_show_the_tote_is_rendered_and_few_others(model):
+    factory = load_factory(find_factory_file("table_to_conveyor"))
+    recorder = Recorder(model, factory, rate_hz=10, noise=0.0, cameras=None, eyes=Eyes(ToteDetector()))
+    floor = recorder.build(model, draw_episode(factory, 3))
+    order, data, rng = factory.orders[0], floor.robot.data, np.random.default_rng(0)
+    recorder.reset(factory, order)
+    models, corners = camera_models(floor.scene, width=640, height=360), tote_corners(floor.episode.factory.tote(order.tote).carrier)
+    first, shown, rendered = int(floor.scene.jnt_qposadr[floor.scene.body_jntadr[floor.world.tote_bodies[order.tote]]]), 0, 0
+    for _ in range(300):
+        data.qpos[first : first + 3] = data.qpos[:3] + rng.uniform([-2.5, -2.5, -0.8], [2.5, 2.5, 0.8])
+        mujoco.mj_kinematics(floor.scene, data)
+        mujoco.mj_camlight(floor.scene, data)
+        for camera in CAMERAS:
+            seen_from = camera_from_map(data, camera) @ floor.world.tote_pose(data, order.tote)
+            could_show = box_before(models[camera], seen_from, corners) is not None and np.linalg.norm(seen_from[:3, 3]) < FARTHEST
+            assert recorder.is_worth(camera) or not could_show
+            shown, rendered = shown + could_show, rendered + recorder.is_worth(camera)
+    assert 30 < shown < rendered < 0.5 * 300 * len(CAMERAS)
+
+
 # --- the plan -----------------------------------------------------------------------------------------------------
 
 
-def test_rounds_follow_one_another_and_each_says_what_eyes_see(tmp_path):
+def test_rounds_follow_one_another_and_eyes_learn_in_each(tmp_path):
     plan = load_student_plan(None, data=str(tmp_path / "data"), workers=1)
-    first, second, third = student_rounds(plan)
+    first, second, third = rounds_of(plan)
     assert plan.teacher_file == pose_policy.DEFAULT and first.seed + first.episodes == second.seed and second.before == first.out
-    assert student_demonstrations_command(plan, first)[-1] == "--sightings"
-    assert student_demonstrations_command(plan, third)[-4:] == ["--sightings", "--learner", str(second.out / f"{NAME}.onnx"), "--keep-failures"]
+    assert [plan.sight_minutes_of(each) for each in (first, second)] == [plan.sight_minutes, plan.round_sight_minutes]
+    assert demonstrations_command(plan, third, NAME)[-3:] == ["--learner", str(second.out / f"{NAME}.onnx"), "--keep-failures"]
     path = tmp_path / "plan.yaml"
     path.write_text("sight_minuts: 3\n")
     with pytest.raises(ConfigurationError, match="no key 'sight_minuts'"):
