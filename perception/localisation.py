@@ -32,6 +32,9 @@ BASE_HEIGHT_DEVIATION = 1.5e-3  # m: what the base's own height in `odom` errs f
 STANDING_NOISE = np.array([2e-4, 2e-4, 3e-4]) ** 2  # m^2/s and rad^2/s
 GATE, PLACE_GATE, HEIGHT_GATE = 18.5, 16.3, 10.8  # squared Mahalanobis distance: 99.9% of chi-squared with 4, 3 and 1 freedoms
 FIRST_SIGHTINGS = 2  # of a tote, after which it tells about where the map is
+UNSURE = 0.10  # m, deviation of where a surface is expected, from which one line is as likely another's: then something else shall tell first,
+PATIENCE_S = 3.0  # but for so long at most after the last thing that told,
+START_PATIENCE_S = 10.0  # and after the first surface came in sight, while a tote that nobody moved may still tell
 DOUBT, HEIGHT_DOUBT = np.array([0.02, 0.02, 0.015]) ** 2, 0.015**2  # what a refused surface adds
 VIEW_ANGLE, VIEW_RATIO = 0.15, 0.15  # rad around a landmark and relative change of distance that make another view
 SHORTEST_STEP_S = 0.018  # between two predictions
@@ -78,6 +81,8 @@ class Localiser:
         self._seen_s = dict.fromkeys(self._surfaces, -np.inf)
         self._taken = self._refused = 0
         self._untouched = {tote.name for tote in self._factory.totes}  # that stand where the file has them, and have not told yet
+        self._is_placed = False  # by one of them
+        self._told_s: float | None = None  # when anything told where the map is; at first, when a surface came in sight
 
     @property
     def health(self) -> LocalisationHealth:
@@ -160,6 +165,8 @@ class Localiser:
                 raise PerceptionError(f"{sighting.camera} saw surface '{sighting.name}'; the factory has "
                                       f"{', '.join(self._surfaces)}")  # fmt: skip
             at = states.at(sighting.stamp_s)
+            if self._waits_with(sighting):
+                continue
             odom_from_camera = at.odom_from_base @ self._rig.base_from_camera(sighting.camera, at.joint_positions)
             measurement = self._compared(sighting, odom_from_camera)
             if self._begun.distance(measurement)[0] > GATE:
@@ -172,6 +179,7 @@ class Localiser:
                 self._views[sighting.camera, sighting.name] = self._view(sighting.name, odom_from_camera)
             self._seen_s[sighting.name] = max(self._seen_s[sighting.name], sighting.stamp_s)
             self._taken += 1
+            self._told_s = sighting.stamp_s
 
     def take_totes(self, tracks: Iterable[ToteTrack]) -> None:
         """Learns surfaces' heights from the totes that stand on them, and at first sight roughly where the map is.
@@ -221,6 +229,14 @@ class Localiser:
         by_state[:2, 2] = swing(arm)
         return odom_from_surface, by_state
 
+    def _waits_with(self, sighting: SurfaceSighting) -> bool:
+        """Whether a surface had better not be taken in yet: which of its lines was seen cannot be told, and something else may soon help."""
+        self._told_s = sighting.stamp_s if self._told_s is None else self._told_s
+        patience_s = START_PATIENCE_S if self._untouched and not self._is_placed else PATIENCE_S
+        _, by_state = self._expected(sighting.name, self.odom_from_map)
+        place = (by_state @ self._begun.covariance @ by_state.T)[:2, :2]
+        return sighting.stamp_s - self._told_s < patience_s and float(np.linalg.eigvalsh(place)[-1]) > UNSURE**2
+
     def _compared(self, sighting: SurfaceSighting, odom_from_camera: np.ndarray) -> Measurement:
         seen = odom_from_camera @ sighting.camera_from_surface
         expected, by_state = self._expected(sighting.name, self.odom_from_map)
@@ -259,6 +275,7 @@ class Localiser:
                                   np.zeros((3, 1)), np.eye(1), np.ones(1))  # fmt: skip
         if self._begun.distance(measurement)[0] < PLACE_GATE:
             self._begun.correct(measurement)
+            self._is_placed, self._told_s = True, self._last.stamp_s
 
     def _correct_height(self, name: str, source: str, height: float, variance: float) -> None:
         by_state = np.zeros((1, len(self._begun.mean)))

@@ -15,7 +15,7 @@ from perception.camera_model import CameraModel
 from perception.camera_rig import CameraRig, StateBuffer
 from perception.errors import PerceptionError
 from perception.landmarks import SurfaceSighting, map_surfaces
-from perception.localisation import Localiser
+from perception.localisation import START_PATIENCE_S, Localiser
 from perception.tracking.shared_error_filter import SharedErrorFilter
 from perception.tracking.tote_track import ToteTrack
 
@@ -94,6 +94,11 @@ class Floor:
     def take(self, *sightings):
         self.localiser.take(sightings, self.states)
 
+    def wait(self):
+        """As long as it takes until surfaces count that no tote helped to tell apart."""
+        self.take(self.whole(next(iter(self.surfaces))))
+        self.step(START_PATIENCE_S)
+
     def error(self):
         """(3,) of where the robot believes to be on the map, and its normalised square."""
         error = inverse(self.odom_from_map) @ self.localiser.odom_from_map
@@ -115,6 +120,7 @@ def test_it_begins_where_the_file_has_the_robot_and_unsure():
 
 def test_surfaces_put_it_right():
     floor = Floor()
+    floor.wait()
     for _ in range(20):
         floor.step()
         floor.take(floor.whole("infeed/0"))
@@ -179,8 +185,28 @@ def test_odometry_s_drift_is_made_good_and_owned_up_to():
 # --- robustness ---------------------------------------------------------------------------------------------------
 
 
+def test_while_an_edge_may_be_any_of_several_it_counts_only_once_a_tote_told_where_they_are():
+    floor = Floor(off=(0.15, 0.1, 0.1))
+    another_edge = planar(-0.18, 0.1, 0.08)  # of a tote, say: within what the start allows
+    for _ in range(round(0.8 * START_PATIENCE_S / 0.1)):
+        floor.step()
+        floor.take(floor.whole("infeed/0", shift=another_edge))
+    assert floor.localiser.health.taken == 0
+    floor.localiser.take_totes([seen_tote(floor)])
+    for _ in range(10):
+        floor.step()
+        floor.take(floor.whole("infeed/0"))
+    assert floor.localiser.health.taken == 10 and np.linalg.norm(floor.error()[0][:2]) < 0.012
+
+
+def test_where_no_tote_comes_in_sight_surfaces_count_all_the_same():
+    floor = located()
+    assert floor.localiser.health.taken == 15 and np.linalg.norm(floor.error()[0][:2]) < 0.012
+
+
 def located(name="line_side"):
     floor = Floor(name)
+    floor.wait()
     for _ in range(15):
         floor.step()
         floor.take(floor.whole(f"{floor.factory.stations[0].name}/0"))
