@@ -37,7 +37,7 @@ from policies.subtasks import SUBTASKS
 
 EYES, POLICY = "its eyes", "what it does"  # what is trained
 SIGHT_BATCH, SIGHT_RATE = 128, 3e-3  # a small batch takes nearly as long: what costs is the number of operations, one after the other
-POLICY_RATE = 4e-3  # what begins as the teacher has learnt most of it
+POLICY_RATE = 3e-4  # what begins as the teacher has learnt it: fast steps on few demonstrations would unlearn more than they teach
 SIGHT_OUTPUTS = ("correction", "covariance_after", "remembered", "deviation")
 
 
