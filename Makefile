@@ -10,7 +10,7 @@ demo: setup
 	@.venv/bin/humanoid demo $(ARGS)
 
 # Training, clusters and the operator's page are tested too: with PyTorch, Ray and a browser, which nothing that runs on the robot needs.
-test: setup
+test:
 	@scripts/set_up.sh train ray browser
 	@scripts/test.sh $(ARGS)
 

@@ -142,13 +142,14 @@ install_package() {
     link_data
 }
 
-install_extra() {
-    local inputs
+# install_extras EXTRA...: at once, for pip takes long to find out what is there already.
+install_extras() {
+    local inputs extra missing=()
     inputs=$(hash_of constraints.txt setup.py)
-    if ! fresh "extra-$1" "$inputs"; then
-        pip_install ros test "$1" || fail "extra $1: $(grep -E '^ERROR' "$LOG" | tail -1) (see $LOG)"
-        stamp "extra-$1" "$inputs"
-    fi
+    for extra in "$@"; do fresh "extra-$extra" "$inputs" || missing+=("$extra"); done
+    ((${#missing[@]})) || return 0
+    pip_install ros test "${missing[@]}" || fail "extras ${missing[*]}: $(grep -E '^ERROR' "$LOG" | tail -1) (see $LOG)"
+    for extra in "${missing[@]}"; do stamp "extra-$extra" "$inputs"; done
 }
 
 # What tests of the operator's page need beside the wheels: a browser, and a headset that is none.
@@ -203,7 +204,7 @@ compile_kernels() {
 }
 
 main() {
-    local extra
+    local kernels
     [[ $(uname -sm) == "Linux x86_64" ]] ||
         fail "the ROS 2 wheels exist for Linux on x86-64 only; here, install ROS 2 and run: colcon build" \
             "--base-paths . humanoid_interfaces"
@@ -216,12 +217,12 @@ main() {
     make_environment
     require_headers
     install_package
-    for extra in "$@"; do
-        install_extra "$extra"
-        if [[ $extra == browser ]]; then install_browser; fi
-    done
     build_interfaces
-    compile_kernels
+    compile_kernels &  # takes a core for minutes, while extras are fetched
+    kernels=$!
+    install_extras "$@"
+    if [[ " $* " == *" browser "* ]]; then install_browser; fi
+    wait $kernels
 }
 
 # Two set-ups at once would trip over each other's half-made environment.
