@@ -34,8 +34,9 @@ def _student(model: RobotModel, checkpoint: Path | None, operator: Operator | No
 
 def _learned(model: RobotModel, checkpoint: Path | None, operator: Operator | None) -> Policy:
     from policies.learned.pose_policy import PosePolicy
+    from policies.learned.student import NAME, make_student
 
-    small = PosePolicy(model, checkpoint)
+    small = make_student(model, checkpoint) if checkpoint is not None and checkpoint.stem == NAME else PosePolicy(model, checkpoint)
     tiers = [Tier("small", small, small.limit, takes_up=False), Tier("scripted", CarryOutOrder(model))]
     return _attended(tiers, operator if operator is not None else NoOperator(), name="learned")
 

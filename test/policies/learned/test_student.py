@@ -46,7 +46,7 @@ from policies.learned.training.pose_task import PoseFrames, _labelled, memory_of
 from policies.learned.training.sight_network import HIDDEN, SightNet  # noqa: E402
 from policies.learned.training.rounds import demonstrations_command, rounds_of  # noqa: E402
 from policies.learned.training.student import load_student_plan  # noqa: E402
-from policies.policy import FAILED, RUNNING  # noqa: E402
+from policies.policy import FAILED, IMAGES, RUNNING  # noqa: E402
 from policies.registry import learner_of, make_policy  # noqa: E402
 from policies.runtime import run_episode  # noqa: E402
 from policies.subtasks import SUBTASKS  # noqa: E402
@@ -386,6 +386,11 @@ def test_without_a_checkpoint_it_says_how_to_train_one(model, tmp_path):
     with pytest.raises(ConfigurationError, match="is no checkpoint of a learner"):
         learner_of(tmp_path / "other.onnx")
     assert learner_of(tmp_path / f"{NAME}.onnx") == "student" and learner_of(pose_policy.DEFAULT) == "teacher"
+
+
+def test_with_escalation_it_is_the_first_tier_before_the_scripted_skills(model, untrained):
+    learned = make_policy("learned", model, checkpoint=untrained / f"{NAME}.onnx")
+    assert [tier.policy.name for tier in learned.tiers] == ["student", "scripted", "person"] and IMAGES in learned.needs
 
 
 class _Enough(Exception):
