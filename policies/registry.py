@@ -78,9 +78,6 @@ def check_policy(name: str, checkpoint: Path | None) -> None:
         raise ConfigurationError(f"There is no policy '{name}'; allowed: {', '.join(POLICIES)}.")
     if checkpoint is not None and not checkpoint.is_file():
         raise ConfigurationError(f"There is no checkpoint {checkpoint}.")
-    default = checkpoint_of(name, None)
-    if checkpoint is None and default is not None and not default.is_file():
-        raise ConfigurationError(f"No network of the policy '{name}' ships yet; train one with `humanoid train {name}`, and name it with --checkpoint.")
     if checkpoint is not None and name not in LEARNED:
         raise ConfigurationError(f"The policy '{name}' has no parameters; leave --checkpoint away.")
 

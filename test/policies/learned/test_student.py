@@ -379,9 +379,14 @@ def test_a_checkpoint_of_other_eyes_is_refused(untrained, tmp_path, model, key, 
         make_policy("student", model, checkpoint=tmp_path / f"{NAME}.onnx")
 
 
-def test_without_a_checkpoint_it_says_how_to_train_one(model, tmp_path):
-    with pytest.raises(ConfigurationError, match="No network of the policy 'student' ships yet; train one with `humanoid train student`"):
-        make_policy("student", model)
+def test_a_checkpoint_without_its_eyes_says_how_to_train_one(model, untrained, tmp_path):
+    for suffix in (".onnx", ".json"):
+        (tmp_path / f"{NAME}{suffix}").write_bytes((untrained / f"{NAME}{suffix}").read_bytes())
+    with pytest.raises(ConfigurationError, match="train one with `humanoid train student`"):
+        make_policy("student", model, checkpoint=tmp_path / f"{NAME}.onnx")
+
+
+def test_what_a_checkpoint_is_of_is_told_by_its_file_s_name(tmp_path):
     (tmp_path / "other.onnx").write_bytes(b"")
     with pytest.raises(ConfigurationError, match="is no checkpoint of a learner"):
         learner_of(tmp_path / "other.onnx")
@@ -445,7 +450,7 @@ def test_every_camera_whose_image_could_show_the_tote_is_rendered_and_few_others
 
 
 def test_rounds_follow_one_another_and_eyes_learn_in_each(tmp_path):
-    plan = load_student_plan(None, data=str(tmp_path / "data"), workers=1)
+    plan = load_student_plan(None, data=str(tmp_path / "data"), workers=1, rounds=2)
     first, second, third = rounds_of(plan)
     assert plan.teacher_file == pose_policy.DEFAULT and first.seed + first.episodes == second.seed and second.before == first.out
     assert [plan.sight_minutes_of(each) for each in (first, second)] == [plan.sight_minutes, plan.round_sight_minutes]
