@@ -12,6 +12,7 @@ ENCODING = "rgb8"
 ROW_STEP = 4  # every fourth row is looked at
 DARK, BRIGHT = 8, 247  # of 255; what a sensor gives for black, and for more than it can take
 MAX_DARK_SHARE, MAX_BRIGHT_SHARE = 0.97, 0.60
+OVEREXPOSED = "overexposed"  # how the problem of an image begins that may well be of what is before the camera, not of the camera
 FROZEN_FRAMES = 3  # a robot and a sensor that both keep perfectly still for longer exist in simulation only
 
 
@@ -85,5 +86,5 @@ def _exposure_problem(rows: np.ndarray) -> str:
     if dark > MAX_DARK_SHARE:
         return f"black: {100 * dark:.0f}% of it"
     if bright > MAX_BRIGHT_SHARE:
-        return f"overexposed: {100 * bright:.0f}% of it is white"
+        return f"{OVEREXPOSED}: {100 * bright:.0f}% of it is white"
     return ""

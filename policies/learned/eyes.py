@@ -17,7 +17,7 @@ from perception.camera_model import CameraModel
 from perception.camera_rig import CameraRig, RobotSnapshot, StateBuffer
 from perception.detector import SeenCorners, ToteDetector
 from perception.errors import PerceptionError
-from perception.frame import CameraFrame, FrameCheck
+from perception.frame import OVEREXPOSED, CameraFrame, FrameCheck
 from perception.keypoints import HALF_TURN, tote_corners
 from perception.tracking.hands import odom_from_hands
 from perception.vision import LOST_CAMERA_S
@@ -64,6 +64,7 @@ class Eyes:
         self._checks: dict[str, tuple[CameraModel, FrameCheck]] = {}  # with the intrinsics that they are for
         self._sightings: dict[str, _Sighting] = {}
         self._used_s: dict[str, float] = {}  # when each camera's newest usable image was exposed
+        self._dazzled_s: dict[str, float] = {}  # when its newest one that showed nothing for being too bright
         self._problems: dict[str, str] = {}
         self._began_s: float | None = None
 
@@ -91,18 +92,27 @@ class Eyes:
             problem = self._problem(frame, rig)
             self._problems[frame.camera] = problem
             if problem:
+                if problem.startswith(OVEREXPOSED):
+                    self._dazzled_s[frame.camera] = frame.stamp_s
                 continue
             self._used_s[frame.camera] = frame.stamp_s
             self._look(frame, rig, odom_from_tote, kind, is_held, is_unsure)
 
-    def missing(self, now: float, rig: CameraRig | None) -> str:
-        """Which camera has told nothing usable for too long, and why; empty if all do."""
+    def missing(self, now: float, rig: CameraRig | None, *, is_known: bool) -> str:
+        """Which camera has told nothing usable for too long, and why; empty if all do.
+
+        Args:
+            now: s.
+            rig: the cameras.
+            is_known: whether hands or other cameras tell where the tote is: then one may be dazzled, by a white tote before it, say.
+        """
         if rig is None or self._began_s is None:
             return "any image: no cameras are known"
         for name in CAMERAS:
             if rig.cameras.get(name) is None:
                 return f"an image of {name}: " + ("its camera info has not come yet" if name in rig.cameras else "there is no such camera")
-            silent_s = now - max(self._used_s.get(name, -np.inf), self._began_s)
+            came_s = max(self._used_s.get(name, -np.inf), self._dazzled_s.get(name, -np.inf) if is_known else -np.inf)
+            silent_s = now - max(came_s, self._began_s)
             if silent_s > LOST_CAMERA_S:
                 return f"an image of {name}: {self._problems.get(name) or f'none came for {silent_s:.1f} s'}"
         return ""

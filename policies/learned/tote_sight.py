@@ -127,7 +127,7 @@ class SeenTote:
         """See `ToteSource.look`."""
         now, rig = observation.stamp_s, observation.rig
         self._eyes.feel(observation)
-        missing = self._eyes.missing(now, rig)
+        missing = self._eyes.missing(now, rig, is_known=self._belief is not None and (self._holding.is_held or self._belief.unseen_s < SEEN_S))
         if rig is None:
             return missing
         if now < self._next_s - 1.0:  # the clock went back

@@ -351,6 +351,18 @@ def test_a_camera_that_is_silent_or_shows_nothing_holds_the_robot_with_the_reaso
     assert said[-1].problem == "waits for any image: no cameras are known"
 
 
+def test_a_camera_that_a_white_tote_dazzles_holds_the_robot_only_while_nothing_else_tells_where_the_tote_is(onlooker, rig):
+    eyes, rng, white = Eyes(ToteDetector()), np.random.default_rng(0), np.full((36, 64, 3), 255, np.uint8)
+    for tick in range(20):
+        now = round(0.1 * tick, 3)
+        eyes.feel(onlooker.observe(now))
+        frames = [CameraFrame(name, now, white) if name == "head_camera" else picture(rng, name, now) for name in CAMERAS]
+        eyes.look(frames, rig, planar(0.5, 0.0, 0.0, 0.8), tuple(LOAD_CARRIERS)[KIND_OF_TOTE], is_held=False, is_unsure=False)
+    assert eyes.missing(now, rig, is_known=False) == "an image of head_camera: overexposed: 100% of it is white"
+    assert eyes.missing(now, rig, is_known=True) == ""
+    assert eyes.missing(now + 1.5, rig, is_known=True).startswith("an image of head_camera")
+
+
 def test_a_network_that_says_what_is_no_number_ends_the_order(onlooker, rig, untrained, model):
     class Broken:
         def get_inputs(self):
