@@ -165,6 +165,7 @@ class Localiser:
                 raise PerceptionError(f"{sighting.camera} saw surface '{sighting.name}'; the factory has "
                                       f"{', '.join(self._surfaces)}")  # fmt: skip
             at = states.at(sighting.stamp_s)
+            self._told_s = sighting.stamp_s if self._told_s is None else self._told_s
             if self._waits_with(sighting):
                 continue
             odom_from_camera = at.odom_from_base @ self._rig.base_from_camera(sighting.camera, at.joint_positions)
@@ -231,7 +232,6 @@ class Localiser:
 
     def _waits_with(self, sighting: SurfaceSighting) -> bool:
         """Whether a surface had better not be taken in yet: which of its lines was seen cannot be told, and something else may soon help."""
-        self._told_s = sighting.stamp_s if self._told_s is None else self._told_s
         patience_s = START_PATIENCE_S if self._untouched and not self._is_placed else PATIENCE_S
         _, by_state = self._expected(sighting.name, self.odom_from_map)
         place = (by_state @ self._begun.covariance @ by_state.T)[:2, :2]

@@ -33,12 +33,16 @@ def _student(model: RobotModel, checkpoint: Path | None, operator: Operator | No
 
 
 def _learned(model: RobotModel, checkpoint: Path | None, operator: Operator | None) -> Policy:
-    from policies.learned.pose_policy import PosePolicy
-    from policies.learned.student import NAME, make_student
-
-    small = make_student(model, checkpoint) if checkpoint is not None and checkpoint.stem == NAME else PosePolicy(model, checkpoint)
+    make = _student if checkpoint is not None and _is_student(checkpoint) else _teacher
+    small = make(model, checkpoint, None)
     tiers = [Tier("small", small, small.limit, takes_up=False), Tier("scripted", CarryOutOrder(model))]
     return _attended(tiers, operator if operator is not None else NoOperator(), name="learned")
+
+
+def _is_student(checkpoint: Path) -> bool:
+    from policies.learned.student import NAME
+
+    return checkpoint.stem == NAME
 
 
 def _attended(tiers: list[Tier], operator: Operator, *, name: str = "") -> Escalating:

@@ -77,11 +77,11 @@ def _train_student(args: argparse.Namespace, console: Console) -> int:
                              seed=plan.seed, device=plan.device, begin_with=round_.before, on_progress=report)  # fmt: skip
 
     return _train_in_rounds(console, plan, "student --poses tracker", NAME, lambda round_: {EYES: plan.sight_minutes_of(round_), POLICY: round_.minutes},
-                            learn, "--sightings")  # fmt: skip
+                            learn)  # fmt: skip
 
 
 def _train_in_rounds(console: Console, plan: RoundsPlan, policy: str, network: str, minutes_of: Callable[[Round], dict[str, float]],
-                     learn: Callable[[Sequence[Path], Round, Report], Path], *generate_with: str) -> int:  # fmt: skip
+                     learn: Callable[[Sequence[Path], Round, Report], Path]) -> int:  # fmt: skip
     """Demonstrates and learns round by round.
 
     Args:
@@ -91,7 +91,6 @@ def _train_in_rounds(console: Console, plan: RoundsPlan, policy: str, network: s
         network: name of what is learnt.
         minutes_of: what is trained in a round, and for how long.
         learn: given all demonstrations so far, the round, and whom to tell, trains; returns the network's path.
-        generate_with: more arguments of `humanoid generate`.
     """
     from policies.learned.training.rounds import demonstrations_command, rounds_of
 
@@ -101,7 +100,7 @@ def _train_in_rounds(console: Console, plan: RoundsPlan, policy: str, network: s
     for number, round_ in enumerate(rounds):
         who = "the scripted policy by turns with what was learnt" if round_.before else "the scripted policy"
         console.print(f"round {number} of {len(rounds) - 1}: {round_.episodes} episodes of {who}, into {round_.data}", highlight=False)
-        done = _demonstrate([*demonstrations_command(plan, round_, network), *generate_with])
+        done = _demonstrate(demonstrations_command(plan, round_, network))
         if done != 0:
             return done
         minutes = minutes_of(round_)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -15,8 +15,13 @@ Report = Callable[[str, Any, dict], None]  # told what is trained, its progress 
 
 
 class RoundsPlan(DemonstrationPlan):
-    """What is demonstrated and learnt; the plan's file of defaults says what each is."""
+    """What is demonstrated and learnt; the plan's file of defaults says what each is.
 
+    Attributes:
+        generate_with: what else `humanoid generate` is told for all its demonstrations.
+    """
+
+    generate_with: ClassVar[tuple[str, ...]] = ()
     episodes: int = Field(ge=1, le=10_000_000)
     rounds: int = Field(ge=0, le=100)
     round_episodes: int = Field(ge=1, le=1_000_000)
@@ -64,4 +69,4 @@ def demonstrations_command(plan: RoundsPlan, round_: Round, network: str) -> lis
     """
     learner = ["--learner", str(round_.before / f"{network}.onnx"), "--keep-failures"] if round_.before is not None else []
     arguments = demonstrations_arguments(plan, factories=plan.factories, episodes=round_.episodes, folder=round_.data, seed=round_.seed)
-    return [*arguments, *learner]
+    return [*arguments, *plan.generate_with, *learner]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ DEFAULTS = "config/training/student.yaml"
 class StudentPlan(RoundsPlan):
     """What is demonstrated and learnt; `DEFAULTS` has the defaults and says what each is."""
 
+    generate_with: ClassVar[tuple[str, ...]] = ("--sightings",)
     teacher: str
     sight_minutes: float = Field(gt=0.0, le=100_000.0)
     round_sight_minutes: float = Field(gt=0.0, le=100_000.0)

@@ -29,8 +29,8 @@ from policies.learned.sight_space import CAMERAS, SIGHTINGS_NAMES, footprint_of,
 from policies.learned.student import NAME, SIGHT
 from policies.learned.training import train_pose
 from policies.learned.training.pose_network import PoseNetForExport, begin_as, weights_of
-from policies.learned.training.rounds import Report
 from policies.learned.training.pose_task import PoseFrames, PoseTask, read_frames, teacher_of
+from policies.learned.training.rounds import Report
 from policies.learned.training.sight_network import HIDDEN, SightNet
 from policies.learned.training.sight_task import SightFrames, SightTask, believed, read_sightings
 from policies.subtasks import SUBTASKS

@@ -466,7 +466,8 @@ def test_rounds_follow_one_another_and_eyes_learn_in_each(tmp_path):
     first, second, third = rounds_of(plan)
     assert plan.teacher_file == pose_policy.DEFAULT and first.seed + first.episodes == second.seed and second.before == first.out
     assert [plan.sight_minutes_of(each) for each in (first, second)] == [plan.sight_minutes, plan.round_sight_minutes]
-    assert demonstrations_command(plan, third, NAME)[-3:] == ["--learner", str(second.out / f"{NAME}.onnx"), "--keep-failures"]
+    assert demonstrations_command(plan, first, NAME)[-1] == "--sightings"
+    assert demonstrations_command(plan, third, NAME)[-4:] == ["--sightings", "--learner", str(second.out / f"{NAME}.onnx"), "--keep-failures"]
     path = tmp_path / "plan.yaml"
     path.write_text("sight_minuts: 3\n")
     with pytest.raises(ConfigurationError, match="no key 'sight_minuts'"):
