@@ -9,6 +9,7 @@ may be off, each further one less.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +39,7 @@ FEWEST = 4  # strips in which the edge is in sight, for a surface to be one
 LEAST_SHARE = 0.55  # of the strips in which an edge must be in sight, where the surface was searched for widely: else it is another line
 STARTS = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)], float)  # deviations along x and y from which attempts begin
 LIKELY = 0.5  # that the edge is in a strip, from which the strip counts
+HIDDEN_MARGIN = 12.0  # px around what stands before an edge, in which no point of it is used: what has lines there is not the surface
 FORGETTING = 3.0  # deviations at which a strip has lost three quarters of its weight
 UNKNOWN = np.array([1.0, 1.0, 1.0, 1.0])  # m, m, m, rad: deviations of what the strips say nothing of
 TILT_DEVIATION = 0.01  # rad, of a surface against level
@@ -104,7 +106,11 @@ class EdgePoints:
 
     def every_other(self) -> EdgePoints:
         """Half of them."""
-        return EdgePoints(self.points[::2], self.pixels[::2], self.across[::2], self.edge[::2])
+        return self.chosen(slice(None, None, 2))
+
+    def chosen(self, which: slice | np.ndarray) -> EdgePoints:
+        """Some of them."""
+        return EdgePoints(self.points[which], self.pixels[which], self.across[which], self.edge[which])
 
 
 def expected_points(edges: list[Edge], camera_from_surface: np.ndarray, camera: CameraModel, margin: float) -> EdgePoints:
@@ -194,7 +200,7 @@ class EdgeFinder:
         self._factor, self._floor = deviation_factor, deviation_floor
 
     def look(self, frame: CameraFrame, camera: CameraModel, edges: list[Edge], expected_pose: np.ndarray, *, name: str,
-             prior: np.ndarray, attempt: int = 0) -> SurfaceSighting | None:  # fmt: skip
+             prior: np.ndarray, attempt: int = 0, boxes: Sequence[np.ndarray] = ()) -> SurfaceSighting | None:  # fmt: skip
         """Returns where a surface is in an image, or None if not enough of its edges is in sight.
 
         Args:
@@ -205,11 +211,13 @@ class EdgeFinder:
             name: of the surface.
             prior: (4,) deviations (m, m, m, rad) of the expected pose along its x, y, z and heading.
             attempt: how often it was looked for in vain; where it may be anywhere, each attempt begins elsewhere.
+            boxes: (8, 3) m, corners in the camera's frame of each thing that may stand before an edge: what it hides is not looked for.
 
         Raises:
             PerceptionError: the network fails.
         """
         pose, information = expected_pose, np.zeros((4, 4))
+        outlines = [outline for outline in (_outline(box, camera) for box in boxes) if outline is not None]
         expected = expected_points(edges, pose, camera, margin=2.0)
         reaches = self._reaches(expected, pose, camera, prior)
         is_wide = reaches[0] >= COARSE_REACH
@@ -220,6 +228,7 @@ class EdgeFinder:
         for turn, reach in enumerate(reaches):
             if turn:
                 expected = expected_points(edges, pose, camera, margin=2.0)
+            expected = _not_hidden(expected, pose, outlines)
             if reach >= COARSE_REACH and len(expected.points) >= 3 * FEWEST:
                 expected = expected.every_other()
             if len(expected.points) < FEWEST:
@@ -263,6 +272,26 @@ class EdgeFinder:
         offsets = places @ rows
         variances = np.maximum(places @ rows**2 - offsets**2, 0.0)
         return offsets, np.sqrt(self._factor**2 * variances + (self._floor * self._factor) ** 2), likely
+
+
+def _outline(box: np.ndarray, camera: CameraModel) -> tuple[np.ndarray, float] | None:
+    """(M, 1, 2) px around a box (8, 3) m, as the camera sees it, and how far it is, m; None where it is not before the camera."""
+    pixels, valid = camera.project(box)
+    if valid.sum() < 3:
+        return None
+    return cv2.convexHull(pixels[valid].astype(np.float32)), float(np.linalg.norm(box.mean(axis=0)))
+
+
+def _not_hidden(expected: EdgePoints, camera_from_surface: np.ndarray, outlines: list[tuple[np.ndarray, float]]) -> EdgePoints:
+    """The points that no outline is before."""
+    if not outlines or not len(expected.points):
+        return expected
+    distances = np.linalg.norm(expected.points @ camera_from_surface[:3, :3].T + camera_from_surface[:3, 3], axis=1)
+    hidden = np.zeros(len(distances), bool)
+    for outline, distance in outlines:
+        for k in np.flatnonzero((distances > distance) & ~hidden):
+            hidden[k] = cv2.pointPolygonTest(outline, expected.pixels[k].tolist(), True) > -HIDDEN_MARGIN
+    return expected.chosen(~hidden)
 
 
 def _is_plain(in_sight: np.ndarray, edge: np.ndarray) -> bool:

@@ -31,7 +31,7 @@ from perception.edges import EdgeFinder, surface_edges
 from perception.errors import PerceptionError
 from perception.fiducial import FiducialPoses
 from perception.frame import CameraFrame, FrameCheck
-from perception.keypoints import KINDS
+from perception.keypoints import KINDS, tote_corners
 from perception.landmarks import SurfaceSighting
 from perception.latest_sightings import LatestSightings
 from perception.localisation import Localiser
@@ -293,8 +293,11 @@ class VisionPoses:
     def _find_surfaces(self, frame: CameraFrame, at: RobotSnapshot, attention: Attention) -> list[SurfaceSighting]:
         """Looks for surfaces near by where they should be, until one was seen."""
         camera_from_base = inverse(self._rig.base_from_camera(frame.camera, at.joint_positions))
+        camera_from_odom = camera_from_base @ inverse(at.odom_from_base)
         with self._lock:
             surfaces = self._localiser.surfaces(at)
+            totes = [(track.carrier, camera_from_odom @ pose) for track, pose in self._tracker.predicted(at).values() if track.is_seen]
+        boxes = [tote_corners(carrier) @ pose[:3, :3].T + pose[:3, 3] for carrier, pose in totes]
         waiting = attention.surfaces(frame.camera, frame.stamp_s, camera_from_base, surfaces)
         for name, camera_from_surface in islice(waiting, MOST_SURFACES):
             pose = surfaces[name]
@@ -303,7 +306,7 @@ class VisionPoses:
             heading = float(rotation[:, 2] @ pose.covariance[3:, 3:] @ rotation[:, 2])
             prior = np.sqrt(np.append(np.diag(along), heading))
             seen = self._finder.look(frame, self._rig.cameras[frame.camera], self._edges[name], camera_from_surface, name=name,
-                                     prior=prior, attempt=self._attempts[name])  # fmt: skip
+                                     prior=prior, attempt=self._attempts[name], boxes=boxes)  # fmt: skip
             self._attempts[name] = 0 if seen is not None else self._attempts[name] + 1
             if seen is not None:
                 return [seen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -83,7 +84,7 @@ def test_strip_shows_the_edge_where_it_is():
         assert strip[:6].mean() > 190 and strip[-6:].mean() < 10
 
 
-def searched(monkeypatch, share, prior, attempt=0):
+def searched(monkeypatch, share, prior, attempt=0, boxes=()):
     """Looks for a surface where in a share of the strips an edge is in sight; the sighting, and where strips were cut first."""
     finder, cut = EdgeFinder(), []
 
@@ -99,7 +100,7 @@ def searched(monkeypatch, share, prior, attempt=0):
     monkeypatch.setattr(edges_module, "cut_strips", blank)
     pose = view()
     frame = CameraFrame("head_camera", 0.0, np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8))
-    return finder.look(frame, CAMERA, surface_edges(STATIONS[0], 0), pose, name="s/0", prior=prior, attempt=attempt), cut[0]
+    return finder.look(frame, CAMERA, surface_edges(STATIONS[0], 0), pose, name="s/0", prior=prior, attempt=attempt, boxes=boxes), cut[0]
 
 
 WIDE, NARROW = np.array([0.1, 0.1, 0.03, 0.1]), np.array([0.003, 0.003, 0.003, 0.005])
@@ -116,3 +117,27 @@ def test_each_attempt_at_a_surface_that_may_be_anywhere_begins_elsewhere(monkeyp
     assert len({tuple(np.round(pixels.mean(axis=0), 1)) for pixels in first}) == 5
     again = [searched(monkeypatch, 0.8, NARROW, attempt)[1] for attempt in range(2)]
     np.testing.assert_array_equal(*again)
+
+
+def box_at(x: float, y: float, z: float) -> np.ndarray:
+    """(8, 3) m, corners of a box of 40 x 30 x 15 cm on a place of the surface, in the camera's frame."""
+    corners = np.array([(a, b, c) for a in (-0.2, 0.2) for b in (-0.15, 0.15) for c in (0.0, 0.15)]) + (x, y, z)
+    return corners @ view()[:3, :3].T + view()[:3, 3]
+
+
+def test_what_is_carried_before_an_edge_is_not_taken_for_it(monkeypatch):
+    everywhere = searched(monkeypatch, 0.9, NARROW)[1]
+    carried = box_at(-0.45, 0.0, 0.15)
+    left = searched(monkeypatch, 0.9, NARROW, boxes=[carried])[1]
+    outline = cv2.convexHull(CAMERA.project(carried)[0].astype(np.float32))
+    inside = [cv2.pointPolygonTest(outline, pixel.tolist(), False) >= 0 for pixel in everywhere]
+    assert any(inside) and not all(inside)
+    assert not any(cv2.pointPolygonTest(outline, pixel.tolist(), False) >= 0 for pixel in left)
+    assert len(left) >= len(everywhere) - sum(inside) - 6  # but for the few beside it
+
+
+def test_what_stands_behind_an_edge_hides_nothing_of_it(monkeypatch):
+    behind = box_at(1.0, 0.0, -0.3)
+    np.testing.assert_array_equal(searched(monkeypatch, 0.9, NARROW, boxes=[behind])[1], searched(monkeypatch, 0.9, NARROW)[1])
+    aside = behind - (0.0, 0.0, 5.0)  # behind the camera itself
+    np.testing.assert_array_equal(searched(monkeypatch, 0.9, NARROW, boxes=[aside])[1], searched(monkeypatch, 0.9, NARROW)[1])
