@@ -68,6 +68,16 @@ def checkpoint_of(name: str, checkpoint: Path | None) -> Path | None:
     return student.DEFAULT if name == "student" else pose_policy.DEFAULT
 
 
+def needs_images(name: str, checkpoint: Path | None) -> bool:
+    """Whether a policy of that name looks at the cameras' images itself: the student, and `learned` with one.
+
+    Args:
+        name: of a policy.
+        checkpoint: what is asked for.
+    """
+    return name == "student" or (name == "learned" and checkpoint is not None and _is_student(checkpoint))
+
+
 def check_policy(name: str, checkpoint: Path | None) -> None:
     """Refuses what cannot be made, before anything is loaded.
 

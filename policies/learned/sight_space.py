@@ -106,6 +106,11 @@ class Posture:
         """(4, 4) in `odom`, the frame that a tote goes with that both hold."""
         return hands.frame_of_hands(self.grippers)
 
+    @property
+    def feels(self) -> bool:
+        """Whether a hand has anything between its fingers."""
+        return bool((self.forces > hands.HOLD_FORCE).any())
+
     def grips(self, *, already: bool) -> bool:
         """Whether both hands have something between their fingers."""
         force = hands.LET_GO_FORCE if already else hands.HOLD_FORCE

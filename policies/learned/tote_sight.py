@@ -121,6 +121,7 @@ class SeenTote:
     def _begin_anew(self) -> None:
         self._belief: Belief | None = None
         self._holding, self._kind, self._next_s = Holding(), 0, -np.inf
+        self._is_untouched = True
         self.odom_from_tote, self.is_seen, self.told = None, False, told_of(PRIOR, np.inf)
 
     def look(self, observation: Observation, goal: Goal) -> str:
@@ -147,6 +148,11 @@ class SeenTote:
                 self._belief = self._expected(goal(), posture)  # its surface may be known better by now
             sightings = self._eyes.sightings(posture.odom_from_footprint, rig, is_held=self._holding.is_held)
             self._belief = believed(self._network, self._belief, self._holding, posture, sightings, self._kind)
+            self._is_untouched &= not posture.feels
+            if self._is_untouched and observation.poses is not None:
+                expected = self._expected(goal(), posture)
+                if is_of_another_level(self._belief.pose, expected.pose, self._kind):
+                    self._belief = expected
             self.odom_from_tote = self._belief.pose
             self.is_seen, self.told = self._belief.unseen_s < SEEN_S, told_of(self._belief.deviation, self._belief.unseen_s)
         return missing
@@ -160,6 +166,20 @@ class SeenTote:
         odom_from_base = from_pose(np.concatenate([estimate.position, estimate.orientation]))
         grippers = np.array([odom_from_base @ hand for hand in self._kinematics.base_from_hands(state.joint_positions)])
         return Posture(odom_from_footprint(estimate), grippers, state.gripper_openings, state.gripper_forces)
+
+
+def is_of_another_level(odom_from_seen: np.ndarray, odom_from_expected: np.ndarray, kind: int) -> bool:
+    """Whether what was seen is rather another tote of the same stack, or on another shelf.
+
+    Where a tote stands across its surface is known to decimetres at first, how high it stands to less than half its own height.
+
+    Args:
+        odom_from_seen: (4, 4) the tote as seen,
+        odom_from_expected: (4, 4) as the factory's file has it on its surface.
+        kind: of the tote, by the order of `LOAD_CARRIERS`.
+    """
+    height = tuple(LOAD_CARRIERS.values())[kind].stacking_height
+    return abs(float(odom_from_seen[2, 3] - odom_from_expected[2, 3])) > height / 2
 
 
 def believed(network: onnxruntime.InferenceSession, belief: Belief, holding: Holding, posture: Posture, sightings: np.ndarray, kind: int) -> Belief:

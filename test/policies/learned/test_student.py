@@ -1,6 +1,7 @@
 """The student: its eyes' geometry, the same numbers in training and on the robot, nothing privileged, and bad input refused."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import mujoco
@@ -29,7 +30,7 @@ from perception.true_cameras import camera_from_map, camera_models  # noqa: E402
 from policies.data import schema  # noqa: E402
 from policies.data.demonstration import Recorder  # noqa: E402
 from policies.data.errors import DataSetError  # noqa: E402
-from policies.learned import pose_policy  # noqa: E402
+from policies.learned import pose_policy, tote_sight  # noqa: E402
 from policies.learned.eyes import FARTHEST, Eyes  # noqa: E402
 from policies.learned.observation_space import GOAL_SIZE  # noqa: E402
 from policies.learned.pose_space import FINGERS_FORCE, FINGERS_OPEN, HANDS, KIND, SOURCE_PLACE, STEP_SIZE, STEPS, pose_inputs  # noqa: E402
@@ -315,6 +316,22 @@ def test_its_tote_s_pose_among_the_poses_makes_no_difference(onlooker, rig, untr
         found.append(source.odom_from_tote)
         assert np.allclose(found[-1], place_of(goal, source._posture(observation).odom_from_footprint))
     assert (found[0] == found[1]).all()
+
+
+@pytest.mark.parametrize(("higher", "feels", "stays"), [(0.05, False, True), (-0.14, False, False), (0.14, False, False), (0.14, True, True)])
+def test_another_tote_of_the_stack_is_not_taken_for_its_own_before_a_hand_has_it(onlooker, rig, untrained, model, monkeypatch, higher, feels, stays):
+    source = SeenTote(model, Eyes(ToteDetector()), open_network(SIGHT, untrained)[0])
+    source.begin(onlooker.factory.orders[0])
+    goal = np.zeros(GOAL_SIZE)
+    goal[SOURCE_PLACE], goal[KIND.start] = [1.0, 0.0, 0.7, 1.0, 0.0], 1.0
+    monkeypatch.setattr(tote_sight, "believed", lambda _network, belief, *_rest: replace(belief, mean=belief.mean + (0.0, 0.0, higher, 0.0), unseen_s=0.0))
+    observation = onlooker.observe(0.0)
+    if feels:
+        observation = replace(observation, state=replace(observation.state, gripper_forces=np.array([0.0, 15.0])))
+    source.look(looking(observation, rig), lambda: goal)
+    expected = place_of(goal, source._posture(observation).odom_from_footprint)
+    assert source.odom_from_tote[2, 3] - expected[2, 3] == pytest.approx(higher if stays else 0.0)
+    assert source.is_seen == stays
 
 
 def outcome_of(policy, onlooker, rig, seconds, frames_at):
