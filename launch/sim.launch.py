@@ -2,18 +2,21 @@
 
 import atexit
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, Shutdown
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from humanoid_control.errors import ConfigurationError
 
 SHARE = FindPackageShare("humanoid_control")
 RUNGS = ["oracle", "fiducial", "detector", "tracker"]
@@ -36,12 +39,17 @@ def make_simulation(context):
     """Everything that depends on the rung of perception: tags for fiducial, cameras for all but oracle."""
     poses = value_of("poses", context)
     tags = "true" if poses == "fiducial" else "false"
+    cameras = "true" if poses != "oracle" else value_of("cameras", context)
+    context.launch_configurations["calibration"] = find_calibration(context, looks=cameras == "true")
     episode = {"factory": text("factory"), "seed": LaunchConfiguration("seed")}
     robot = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "robot.launch.py"])),
         launch_arguments={"robot": "mujoco", "factory": LaunchConfiguration("factory"), "seed": LaunchConfiguration("seed"),
                           "tags": tags, "rate_factor": LaunchConfiguration("rate_factor")}.items())
-    cameras = "true" if poses != "oracle" else value_of("cameras", context)
+    perception = Node(
+        package="humanoid_control", executable="perception_node", output="screen",
+        parameters=[parameters_of("perception_node"), {
+            **episode, "poses": text("poses"), "robot": "mujoco", "calibration": text("calibration")}])
     camera_nodes = []
     if cameras == "true" or value_of("video", context):
         camera_nodes = [Node(
@@ -52,36 +60,30 @@ def make_simulation(context):
     viewer = Node(package="humanoid_control", executable="viewer_node", output="screen",
                   on_exit=Shutdown(reason="the viewer has ended"), parameters=[{**episode, "tags": tags == "true"}],
                   condition=IfCondition(LaunchConfiguration("viewer")))
-    return [robot, *make_perception(poses, episode, context), *camera_nodes, viewer]
+    return [robot, perception, *camera_nodes, viewer]
 
 
-def make_perception(poses, episode, context):
-    """Perception, once it has a calibration of the cameras it looks through."""
+def find_calibration(context, *, looks):
+    """The calibration file for all who look through the cameras; empty: the nominal mounting.
+
+    Raises:
+        ConfigurationError: it cannot be drawn. Nobody may go on without it: they would not know where the cameras sit.
+    """
     calibration = value_of("calibration", context)
-    is_drawn = calibration == "drawn" and poses != "oracle"
-    if is_drawn:
-        # A calibration takes minutes: in its place the simulation's side writes what one would leave.
-        folder = tempfile.mkdtemp(prefix="humanoid_launch_")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        calibration = str(Path(folder, "cameras.yaml"))
-    perception = Node(
-        package="humanoid_control", executable="perception_node", output="screen",
-        parameters=[parameters_of("perception_node"), {
-            **episode, "poses": text("poses"), "robot": "mujoco",
-            "calibration": "" if calibration in ("drawn", "none") else calibration}])
-    if not is_drawn:
-        return [perception]
-
-    def begin_perception(event, context):
-        """Perception only with the file: without it, nothing would be told where the cameras sit."""
-        if event.returncode == 0:
-            return [perception]
-        return [Shutdown(reason=f"no calibration of the cameras: simulated_calibration ended with exit code {event.returncode}")]
-
-    return [ExecuteProcess(
-        cmd=[sys.executable, "-m", "perception.simulated_calibration", "--factory", LaunchConfiguration("factory"), "--seed",
-             LaunchConfiguration("seed"), "--out", calibration],
-        name="simulated_calibration", output="screen", on_exit=begin_perception)]
+    if calibration != "drawn":
+        return "" if calibration == "none" else calibration
+    if not looks:
+        return ""
+    # A calibration takes minutes: in its place the simulation's side writes what one would leave.
+    folder = tempfile.mkdtemp(prefix="humanoid_launch_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = str(Path(folder, "cameras.yaml"))
+    done = subprocess.run(
+        [sys.executable, "-m", "perception.simulated_calibration", "--factory", value_of("factory", context), "--seed",
+         value_of("seed", context), "--out", path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise ConfigurationError(f"no calibration of the cameras: {done.stderr.strip().removeprefix('error: ')}")
+    return path
 
 
 def generate_launch_description():

@@ -17,6 +17,7 @@ from humanoid_control.ros.launching.actions import load_launch_file
 from humanoid_control.ros.launching.context import LaunchContext
 from humanoid_control.ros.launching.preview import Preview
 from humanoid_control.ros.launching.stand_in import is_launch_ros_installed, stand_in_for_launch
+from policies.learned import student
 
 
 def humanoid(*arguments, timeout=60, cwd=None):
@@ -61,13 +62,22 @@ def test_a_rung_that_looks_has_cameras_and_a_calibration(rung):
     assert "cameras.yaml" in nodes["perception_node"]
 
 
-def test_without_a_calibration_the_launch_ends_with_its_error_and_leaves_nothing(tmp_path, monkeypatch):
+def test_without_a_calibration_nothing_is_launched_and_nothing_left(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     done = humanoid("launch", "sim", "poses:=tracker", "factory:=no_such")
     assert done.returncode == 1
-    assert "[simulated_calibration" in done.stdout and "no factory" in done.stdout
-    assert "shutting down: no calibration of the cameras" in done.stdout and "[perception_node" not in done.stdout
+    assert done.stderr.count("\n") == 1 and "no calibration of the cameras" in done.stderr and "no_such" in done.stderr
+    assert "started, pid" not in done.stdout
     assert list(tmp_path.glob("humanoid_launch_*")) == []
+
+
+@pytest.mark.parametrize("arguments", [("policy:=student",), ("policy:=learned", f"checkpoint:={student.DEFAULT}")])
+def test_a_policy_that_looks_has_cameras_and_the_calibration_that_perception_has(arguments):
+    nodes = nodes_of("factory", *arguments)
+    assert set(nodes) == FACTORY | {"camera_node"} and "cameras:=true" in nodes["camera_node"]
+    calibrations = [re.search(r'calibration:="(\S+cameras.yaml)"', nodes[name])[1] for name in ("policy_node", "perception_node")]
+    assert calibrations[0] == calibrations[1]
+    assert 'calibration:=""' in nodes_of("factory", "policy:=learned")["policy_node"]
 
 
 @pytest.mark.skipif(is_launch_ros_installed(), reason="ROS 2's own launch is used here")
@@ -80,7 +90,7 @@ def test_a_calibration_is_written_where_nobody_else_can_have_put_one():
             load_launch_file(share_folder() / "launch/sim.launch.py").visit(LaunchContext(preview, {"poses": "tracker"}))
         folders.append(Path(re.search(r'calibration:="(\S+)"', "\n".join(preview.lines))[1]).parent)
     assert folders[0] != folders[1]
-    assert all(stat.S_IMODE(folder.stat().st_mode) == 0o700 and not list(folder.iterdir()) for folder in folders)
+    assert all(stat.S_IMODE(folder.stat().st_mode) == 0o700 and [path.name for path in folder.iterdir()] == ["cameras.yaml"] for folder in folders)
 
 
 @pytest.mark.parametrize(("given", "told"), [("none", 'calibration:=""'), ("mine.yaml", 'calibration:="mine.yaml"')])
