@@ -33,9 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("--factory", default="line_side", help="factory file, or the name of one in config/factories")
     parser.add_argument("--seed", type=int, default=0, help="of the episode drawn from the factory (default: 0)")
-    parser.add_argument("--policy", default="scripted", help="who decides: scripted or learned (default: scripted)")
+    parser.add_argument("--policy", default="scripted", help="who decides: scripted, learned or student (default: scripted)")
     parser.add_argument("--poses", default="oracle", metavar="RUNG",
                         help="who says where things are: oracle (the simulation's truth, default), fiducial, detector or tracker")  # fmt: skip
+    parser.add_argument("--rate-factor", type=float, default=1.0,
+                        help="simulated time over wall time (default: 1); lower where cameras are rendered slowly")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for film, report and log (default: out/demo)")
     parser.add_argument("--no-video", action="store_true", help="do not film")
     parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID (default: a free one)")
@@ -51,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError(f"{path} has no orders to carry out")
     if args.seed < 0:
         raise ConfigurationError(f"--seed is {args.seed}; it must be 0 or more")
+    if not args.rate_factor > 0.0:
+        raise ConfigurationError(f"--rate-factor is {args.rate_factor:g}; it must be more than 0")
     folder = args.out.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     for name in (VIDEO, "report.html", "kpi.json"):
@@ -59,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     console.print(f"factory {factory.name}, seed {args.seed}, {args.policy} policy, poses from {args.poses}: {len(factory.orders)} order(s), ROS domain "
                   f"{os.environ['ROS_DOMAIN_ID']}, log {_shown(folder / LOG)}")  # fmt: skip
     problem = ""
-    with launched(_launch_arguments(path, args.seed, args.policy, args.poses, folder, video=not args.no_video), log=folder / LOG) as process:
+    with launched(_launch_arguments(args, path, folder), log=folder / LOG) as process:
         from humanoid_control.nodes.order_client import NodesError, OrderClient  # only once the domain is chosen
 
         client = OrderClient(factory, args.seed, trouble=lambda: _trouble(process, folder / LOG))
@@ -76,9 +80,9 @@ def run(args: argparse.Namespace) -> int:
 # --- the launch ---------------------------------------------------------------------------------------------------------
 
 
-def _launch_arguments(path: Path, seed: int, policy: str, poses: str, folder: Path, *, video: bool) -> list[str]:
-    arguments = ["factory", f"factory:={path}", f"seed:={seed}", f"policy:={policy}", f"poses:={poses}"]
-    return [*arguments, f"video:={folder / VIDEO}"] if video else arguments
+def _launch_arguments(args: argparse.Namespace, path: Path, folder: Path) -> list[str]:
+    arguments = ["factory", f"factory:={path}", f"seed:={args.seed}", f"policy:={args.policy}", f"poses:={args.poses}", f"rate_factor:={args.rate_factor}"]
+    return arguments if args.no_video else [*arguments, f"video:={folder / VIDEO}"]
 
 
 def _trouble(process: subprocess.Popen, log: Path) -> str:

@@ -128,13 +128,15 @@ def _kills(report: Report, node: Any, folder: Path, count: int, rng: random.Rand
                 os.kill(recorder.pid, signal.SIGKILL)
                 killed_ns = time.time_ns()
                 recorder.wait()
-            names, _ = recover(folder)
+            names, left = recover(folder)
             harmed += sum(hashlib.sha256(bag_file(folder / name).read_bytes()).hexdigest() != digest for name, digest in hashes.items())
             for name in names:
                 last_ns = max(message.log_time for _, _, message in read_bag(folder / name))
                 lost_s.append((killed_ns - last_ns) / 1e9)
                 hashes[name] = hashlib.sha256(bag_file(folder / name).read_bytes()).hexdigest()
             opened += len(names) == 1
+            if len(names) != 1:
+                report.notes.append(f"kill {number}: recovered {', '.join(names) or 'nothing'}; not packed {', '.join(path.name for path in left) or 'nothing'}")
         load.kill()
     report.add_value("kill -9 in an episode: the file opens", opened / count, "rate", n=count)
     report.add_value("earlier episodes harmed", harmed, "episodes", n=count)

@@ -1,7 +1,8 @@
 """What one call of a policy costs: CPU time of `act` on one core, while an order is carried out in simulation.
 
-A learned policy thinks twice a second and plays its chunk in between; calls in which it thinks are a row of their own, and the
-network alone. The scripted policy carries out the same order, as a measure.
+A learned policy thinks twice a second and plays its chunk in between; calls in which a network runs are a row of their own, and the
+networks alone: a student's look at images too, and a call may have images of several cameras. The scripted policy carries out the same
+order, as a measure.
 """
 
 from __future__ import annotations
@@ -82,14 +83,14 @@ def run(report: Report, *, quick: bool) -> None:
         ConfigurationError: the network that ships is unfit.
     """
     model, factory = RobotModel.load(), load_factory(find_factory_file(FACTORY))
-    for name in progress(("teacher", "scripted"), "orders"):
+    for name in progress(("teacher", "student", "scripted"), "orders"):
         with networks_timed() as networks:
             clock = Timed(make_policy(name, model), networks)
             result = run_episode(model, factory, SEED, policy=clock)
         calls, thinks = np.array(clock.act_s), np.array(clock.thinks)
         if networks:
-            report.add_times(f"{name}: network alone", networks, peer=False)
-            report.add_times(f"{name}: act, thinking", calls[thinks], peer=False)
+            report.add_times(f"{name}: networks alone, each run", networks, peer=False)
+            report.add_times(f"{name}: act, with a network", calls[thinks], peer=False)
         report.add_times(f"{name}: act", calls, peer=name == "scripted")
         report.notes.append(f"{name}: {sum(order.verdict.done for order in result.orders)} of {len(factory.orders)} orders done; "
                             f"{calls.sum() / result.simulated_s:.1%} of a core")  # fmt: skip

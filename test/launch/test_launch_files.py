@@ -115,7 +115,7 @@ def test_viewer_without_a_screen_ends_the_launch_with_the_reason():
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (("--factory", "no_such"), ("no_such", "line_side")), (("--seed", "-1"), ("--seed", "-1"))])  # fmt: skip
+    (("--factory", "no_such"), ("no_such", "line_side")), (("--seed", "-1"), ("--seed", "-1")), (("--rate-factor", "0"), ("--rate-factor", "0"))])  # fmt: skip
 def test_demo_refuses_what_cannot_be_in_one_line(arguments, words, tmp_path):
     done = humanoid("demo", *arguments, cwd=tmp_path)
     assert done.returncode == 1
