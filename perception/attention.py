@@ -18,6 +18,7 @@ from humanoid_control.transforms import inverse
 from perception.camera_model import CameraModel
 from perception.crops import box_of
 from perception.keypoints import tote_corners
+from perception.occlusion import Outline
 from perception.poses import ObjectPose
 from perception.tracking.tote_track import ToteTrack
 
@@ -31,6 +32,7 @@ FRAMED_SHARE = 0.35  # of a tote's box that must be in the image
 SURE_DEVIATION = 0.06  # m, of a track's position, beyond which a tote is searched for instead
 NEAREST = 0.3  # m, the distance within which none is nearer than another
 BOX_CORNERS = 5  # before the camera, for a box
+HIDDEN_CORNERS = 4  # of a tote, behind one that is held, from which it is not looked at: its others are taken for its own
 # What looking costs, in crops, one of which takes about 1.3 ms with all that belongs to it (`humanoid bench perception`).
 TOTE_COST, SEARCH_COST, SURFACE_COST, WIDE_SURFACE_COST = 1.4, 10.0, 6.0, 12.0
 WIDE = 0.033  # rad, deviation of a surface as the camera sees it, from which looking for it begins with wide strips
@@ -43,7 +45,7 @@ class Look:
 
     Attributes:
         boxes: (K, 4) px left, top, right, bottom, where tracked totes should be that are looked at now.
-        passed_over: (L, 4) px of tracked totes that are not: they were looked at a moment ago.
+        passed_over: (L, 4) px of tracked totes that are not: they were looked at a moment ago, or one that is held hides them.
         search: whether the whole image is to be searched.
         looked_at: names of the totes that are looked at.
         searched_for: names of those that a search of the image will find, if they are where they should be and not hidden.
@@ -77,6 +79,7 @@ class Attention:
             totes: tracks and (4, 4) odom_from_tote at that time, by name.
         """
         camera_from_odom = inverse(odom_from_camera)
+        held = [Outline.of_box(_corners(camera_from_odom @ pose, track), camera) for track, pose in totes.values() if track.held]
         waiting, passed_over, unsure = [], [], []
         for name, (track, odom_from_tote) in totes.items():
             camera_from_tote = camera_from_odom @ odom_from_tote
@@ -88,7 +91,7 @@ class Attention:
                 unsure.append(name)
                 continue
             waited_s = stamp_s - self._looked_s[camera.name, name]
-            if waited_s >= TOTE_PERIOD_S:
+            if waited_s >= TOTE_PERIOD_S and not self._is_hidden(_corners(camera_from_tote, track), camera, held):
                 waiting.append((waited_s / max(distance, NEAREST), name, box))
             else:
                 passed_over.append((0.0, name, box))
@@ -131,6 +134,11 @@ class Attention:
             self._looked_s[camera, name] = stamp_s
             yield name, camera_from_surface
 
+    @staticmethod
+    def _is_hidden(corners: np.ndarray, camera: CameraModel, outlines: list[Outline | None]) -> bool:
+        pixels, _ = camera.project(corners)
+        return any(outline is not None and outline.hides(corners, pixels).sum() >= HIDDEN_CORNERS for outline in outlines)
+
     def _left(self, stamp_s: float) -> float:
         """What may still be spent on images of this time."""
         while self._spent and self._spent[0][0] <= stamp_s - COST_WINDOW_S:
@@ -165,6 +173,10 @@ def box_before(camera: CameraModel, camera_from_tote: np.ndarray, corners: np.nd
     if framed.prod() < FRAMED_SHARE * max((high - low).prod(), 1e-9):
         return None
     return box_of(pixels, (camera.width, camera.height))
+
+
+def _corners(camera_from_tote: np.ndarray, track: ToteTrack) -> np.ndarray:
+    return tote_corners(track.carrier) @ camera_from_tote[:3, :3].T + camera_from_tote[:3, 3]
 
 
 def _boxes(entries: list[tuple[float, str, np.ndarray]]) -> np.ndarray:

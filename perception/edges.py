@@ -24,6 +24,7 @@ from perception.errors import PerceptionError
 from perception.frame import CameraFrame
 from perception.landmarks import NETWORK_WHITE_SHARE, SurfaceSighting
 from perception.network_file import open_network
+from perception.occlusion import Outline
 
 NETWORK = "station_edges"
 BINS, ACROSS = 48, 16  # of a strip: across the edge, and along it
@@ -217,7 +218,7 @@ class EdgeFinder:
             PerceptionError: the network fails.
         """
         pose, information = expected_pose, np.zeros((4, 4))
-        outlines = [outline for outline in (_outline(box, camera) for box in boxes) if outline is not None]
+        outlines = [outline for outline in (Outline.of_box(box, camera) for box in boxes) if outline is not None]
         expected = expected_points(edges, pose, camera, margin=2.0)
         reaches = self._reaches(expected, pose, camera, prior)
         is_wide = reaches[0] >= COARSE_REACH
@@ -274,23 +275,12 @@ class EdgeFinder:
         return offsets, np.sqrt(self._factor**2 * variances + (self._floor * self._factor) ** 2), likely
 
 
-def _outline(box: np.ndarray, camera: CameraModel) -> tuple[np.ndarray, float] | None:
-    """(M, 1, 2) px around a box (8, 3) m, as the camera sees it, and how far it is, m; None where it is not before the camera."""
-    pixels, valid = camera.project(box)
-    if valid.sum() < 3:
-        return None
-    return cv2.convexHull(pixels[valid].astype(np.float32)), float(np.linalg.norm(box.mean(axis=0)))
-
-
-def _not_hidden(expected: EdgePoints, camera_from_surface: np.ndarray, outlines: list[tuple[np.ndarray, float]]) -> EdgePoints:
+def _not_hidden(expected: EdgePoints, camera_from_surface: np.ndarray, outlines: list[Outline]) -> EdgePoints:
     """The points that no outline is before."""
-    if not outlines or not len(expected.points):
-        return expected
-    distances = np.linalg.norm(expected.points @ camera_from_surface[:3, :3].T + camera_from_surface[:3, 3], axis=1)
-    hidden = np.zeros(len(distances), bool)
-    for outline, distance in outlines:
-        for k in np.flatnonzero((distances > distance) & ~hidden):
-            hidden[k] = cv2.pointPolygonTest(outline, expected.pixels[k].tolist(), True) > -HIDDEN_MARGIN
+    points = expected.points @ camera_from_surface[:3, :3].T + camera_from_surface[:3, 3]
+    hidden = np.zeros(len(points), bool)
+    for outline in outlines:
+        hidden |= outline.hides(points, expected.pixels, margin=HIDDEN_MARGIN)
     return expected.chosen(~hidden)
 
 

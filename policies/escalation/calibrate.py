@@ -1,6 +1,6 @@
 """How unsure a network may be before another goes on: `python -m policies.escalation.calibrate --checkpoint FILE RECORDS...`
 
-Reads what `humanoid evaluate --policy teacher --json` wrote of orders that nobody took over: those that failed should have been
+Reads what `humanoid evaluate --policy teacher|student --json` wrote of orders that nobody took over: those that failed should have been
 the unsure ones. How well the two are told apart is the area under the curve of hits over false alarms (AUROC); the limit is
 where a given share of the orders that were done would have been taken over for nothing.
 """
@@ -20,6 +20,7 @@ from humanoid_control.errors import ConfigurationError, HumanoidControlError
 from humanoid_control.hashes import file_hash
 from policies.evaluation.journal import write_whole
 from policies.evaluation.summary import Z_95
+from policies.registry import learner_of
 
 FALSE_ALARMS = 0.10  # of orders that were done
 FEWEST_DONE = 20  # orders, for a limit
@@ -47,12 +48,13 @@ def limit_of(done: np.ndarray, false_alarms: float = FALSE_ALARMS) -> float:
     return float(np.quantile(done, 1.0 - false_alarms))
 
 
-def read_records(paths: Sequence[Path], sha256: str) -> tuple[np.ndarray, np.ndarray]:
+def read_records(paths: Sequence[Path], policy: str, sha256: str) -> tuple[np.ndarray, np.ndarray]:
     """How unsure the orders were that were done (N,), and that failed (M,).
 
     Args:
         paths: of the .jsonl files that `humanoid evaluate` writes beside its report.
-        sha256: of the checkpoint they must be of.
+        policy: that they must be of,
+        sha256: and of its checkpoint.
 
     Raises:
         ConfigurationError: a file cannot be read, or is of another policy or checkpoint.
@@ -64,9 +66,9 @@ def read_records(paths: Sequence[Path], sha256: str) -> tuple[np.ndarray, np.nda
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"{path} cannot be read: {error}") from None
         campaign = next((row["campaign"] for row in rows if "campaign" in row), {})
-        if campaign.get("policy") != "teacher" or campaign.get("checkpoint_sha256") != sha256:
+        if campaign.get("policy") != policy or campaign.get("checkpoint_sha256") != sha256:
             raise ConfigurationError(f"{path} is of policy {campaign.get('policy')} and checkpoint {campaign.get('checkpoint_sha256')}; "
-                                     f"teacher and {sha256} are needed.")  # fmt: skip
+                                     f"{policy} and {sha256} are needed.")  # fmt: skip
         for row in rows:
             for order in row.get("orders", ()):
                 unsure[bool(order["done"])].append(order["unsure"])
@@ -76,13 +78,13 @@ def read_records(paths: Sequence[Path], sha256: str) -> tuple[np.ndarray, np.nda
 def main(arguments: list[str] | None = None) -> int:
     """Runs from a command line."""
     parser = argparse.ArgumentParser(prog="python -m policies.escalation.calibrate", description=__doc__.splitlines()[0])
-    parser.add_argument("records", nargs="+", type=Path, help=".jsonl files of `humanoid evaluate --policy teacher`, of training layouts")
+    parser.add_argument("records", nargs="+", type=Path, help=".jsonl files of `humanoid evaluate --policy teacher|student`, of training layouts")
     parser.add_argument("--checkpoint", required=True, type=Path, help="the network's file")
     parser.add_argument("--false-alarms", type=float, default=FALSE_ALARMS, help=f"share of orders done (default {FALSE_ALARMS})")
     parser.add_argument("--write", action="store_true", help="write the limit into the checkpoint's card")
     args = parser.parse_args(arguments)
     try:
-        done, failed = read_records(args.records, file_hash(args.checkpoint))
+        done, failed = read_records(args.records, learner_of(args.checkpoint), file_hash(args.checkpoint))
         if len(done) < FEWEST_DONE:
             raise ConfigurationError(f"{len(done)} orders were done; {FEWEST_DONE} are needed for a limit.")
     except HumanoidControlError as error:

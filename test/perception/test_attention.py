@@ -40,6 +40,12 @@ def tote(x, y=0.0, *, deviation=0.005, seen=True):
     return track, planar(x, y, 0.0)
 
 
+def held(x, y=0.0, z=0.0):
+    track, _ = tote(x, y)
+    track.held = True
+    return track, planar(x, y, 0.0, z)
+
+
 def looks(attention, totes, seconds):
     return [attention.totes(CAMERA, k * PERIOD_S, ODOM_FROM_CAMERA, totes) for k in range(round(seconds / PERIOD_S))]
 
@@ -57,6 +63,18 @@ def test_a_tracked_tote_is_looked_at_again_and_again_where_it_should_be():
     tote(FARTHEST_TOTE + 0.3), tote(-0.8), tote(0.8, 2.0), tote(0.8, deviation=2 * SURE_DEVIATION)])  # fmt: skip
 def test_a_tote_out_of_reach_out_of_view_or_badly_known_is_not(where):
     assert not any(len(look.boxes) for look in looks(Attention(), {"t1": where}, 1.0))
+
+
+@pytest.mark.parametrize(("carried", "is_looked_at"), [
+    (held(0.45), False),  # before most of it
+    (held(0.6, 0.36), True),  # beside it
+    (held(1.2), True),  # behind it
+    (tote(0.45), True)])  # fmt: skip
+def test_a_tote_behind_one_that_is_held_is_not_looked_at(carried, is_looked_at):
+    shown = looks(Attention(), {"below": tote(0.8), "carried": carried}, 1.0)
+    assert any("below" in look.looked_at for look in shown) == is_looked_at
+    assert any("carried" in look.looked_at for look in shown)
+    assert all("below" in look.in_view for look in shown)
 
 
 def test_the_whole_image_is_searched_now_and_then_and_sooner_for_what_was_never_seen():
