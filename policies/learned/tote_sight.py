@@ -24,6 +24,7 @@ from policies.learned.sight_space import (
 from policies.policy import IMAGES, POSES, Observation
 
 UNSURE_DEVIATION = 0.06  # m, of a belief, from which the whole image is searched for its tote
+KNOWN_DEVIATION = 0.01  # m, of a belief, to which a tote that stands is known well enough to do without one camera
 SEEN_S = 1.0  # s since a sighting was taken in, for which the tote counts as seen
 Goal = Callable[[], np.ndarray]
 
@@ -128,7 +129,7 @@ class SeenTote:
         """See `ToteSource.look`."""
         now, rig = observation.stamp_s, observation.rig
         self._eyes.feel(observation)
-        missing = self._eyes.missing(now, rig, is_known=self._belief is not None and (self._holding.is_held or self._belief.unseen_s < SEEN_S))
+        missing = self._eyes.missing(now, rig, is_known=self._is_known())
         if rig is None:
             return missing
         if now < self._next_s - 1.0:  # the clock went back
@@ -156,6 +157,11 @@ class SeenTote:
             self.odom_from_tote = self._belief.pose
             self.is_seen, self.told = self._belief.unseen_s < SEEN_S, told_of(self._belief.deviation, self._belief.unseen_s)
         return missing
+
+    def _is_known(self) -> bool:
+        """Whether one camera may well be dazzled: hands or other cameras tell where the tote is, or it is known well enough to go on."""
+        belief = self._belief
+        return belief is not None and (self._holding.is_held or belief.unseen_s < SEEN_S or bool((belief.deviation[:3] < KNOWN_DEVIATION).all()))
 
     def _expected(self, goal: np.ndarray, posture: Posture) -> Belief:
         self._kind = kind_of(goal)

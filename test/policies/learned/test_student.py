@@ -380,6 +380,21 @@ def test_a_camera_that_a_white_tote_dazzles_holds_the_robot_only_while_nothing_e
     assert eyes.missing(now + 1.5, rig, is_known=True).startswith("an image of head_camera")
 
 
+@pytest.mark.parametrize(("deviation", "goes_on"), [(0.004, True), (0.03, False)])
+def test_a_dazzled_camera_holds_no_robot_that_knows_its_tote_to_a_centimetre(onlooker, rig, untrained, model, monkeypatch, deviation, goes_on):
+    source, rng, white = SeenTote(model, Eyes(ToteDetector()), open_network(SIGHT, untrained)[0]), np.random.default_rng(0), np.full((36, 64, 3), 255, np.uint8)
+    source.begin(onlooker.factory.orders[0])
+    goal = np.zeros(GOAL_SIZE)
+    goal[SOURCE_PLACE], goal[KIND.start] = [1.0, 0.0, 0.7, 1.0, 0.0], 1.0
+    monkeypatch.setattr(tote_sight, "believed", lambda _network, belief, *_rest: replace(belief, deviation=np.full(4, deviation), unseen_s=5.0))
+    for tick in range(20):
+        now = round(0.1 * tick, 3)
+        frames = [CameraFrame(name, now, white) if name == "head_camera" else picture(rng, name, now) for name in CAMERAS]
+        missing = source.look(looking(onlooker.observe(now), rig, frames), lambda: goal)
+    assert (missing == "") == goes_on
+    assert goes_on or missing.startswith("an image of head_camera: overexposed")
+
+
 def test_a_network_that_says_what_is_no_number_ends_the_order(onlooker, rig, untrained, model):
     class Broken:
         def get_inputs(self):
