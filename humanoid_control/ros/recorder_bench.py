@@ -42,7 +42,7 @@ CAMERAS, CAMERA_HZ, WIDTH, HEIGHT, JPEG_QUALITY = topics.CAMERAS[:3], 30.0, 640,
 STATES = (topics.ROBOT_STATE, topics.BASE_ESTIMATE, topics.JOINT_COMMAND, topics.WHOLE_BODY_TARGET, topics.CONTROL_STATUS, topics.POLICY_STATUS)
 TIMEOUT_S = 60.0
 WARM_UP_S, SETTLE_S = 2.0, 1.0  # of messages that do not count, until everybody knows everybody; until what was sent has come, or both sides know each other
-REFUSED = "refused"  # in the load's answer, beside topics
+REFUSED, PAUSED_MS = "refused", "paused_ms"  # in the load's answer, beside topics
 SERVICES = topics.START_EPISODE, topics.END_EPISODE
 
 
@@ -85,9 +85,10 @@ def _full_load(report: Report, node: Any, folder: Path, seconds: float) -> None:
     found = Counter(channel.topic.lstrip("/") for _, channel, _ in read_bag(bag))
     what = f"{len(CAMERAS)} cameras {WIDTH}x{HEIGHT} at {CAMERA_HZ:g} Hz, all state at 250 Hz, {seconds:g} s"
     report.add_value(f"{what}: recorder", cores, "cores")
-    refused = sent.pop(REFUSED, 0)
+    refused, paused_ms = sent.pop(REFUSED, 0), sent.pop(PAUSED_MS, 0)
     report.add_value("messages sent", sent.total(), "messages")
     report.add_value("messages that DDS did not take within 100 ms", refused, "messages", n=refused + sent.total())
+    report.add_value("longest pause of who sends them", paused_ms, "ms")
     missing = sent - found
     report.add_value("messages missing in the bag", missing.total(), "messages", n=sent.total())
     if missing:
@@ -251,11 +252,13 @@ def _publish() -> None:
     for line in sys.stdin:
         seconds, sent = float(line), Counter()
         begun = time.monotonic()
-        due = [begun] * len(rows)
+        due, looked = [begun] * len(rows), begun
         while (now := time.monotonic()) < begun + seconds:
+            sent[PAUSED_MS], looked = max(sent[PAUSED_MS], round(1e3 * (now - looked))), now
             for number, (name, publisher, rate_hz, messages) in enumerate(rows):
                 if now >= due[number]:
-                    due[number] += 1.0 / rate_hz
+                    # As timers do: what a pause left out is not made up for, or a machine that slept would have hundreds sent at once.
+                    due[number] = max(due[number] + 1.0 / rate_hz, now)
                     is_taken = try_publish(publisher, messages[sent[name] % len(messages)])
                     sent[name if is_taken else REFUSED] += 1
             time.sleep(max(min(due) - time.monotonic(), 0.0))
