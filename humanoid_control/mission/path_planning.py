@@ -19,6 +19,7 @@ from humanoid_control.mission.factory import Factory
 CELL = 0.06  # m
 KEEP_OUT_DISTANCE = 0.35  # m from the base's middle to a zone: half a robot with its elbows, and the estimate's error
 BODY_RADIUS = 0.30  # m: closer than this its elbows would touch
+CARRYING_RADIUS = 0.50  # m: wrists beside a tote that is carried reach 0.45 m; the rest is for where stations are not quite as believed
 COMFORT_RADIUS = 0.60  # m: from here on closeness costs
 PERSON_RADIUS = 0.45  # m a person takes, arms and next step included
 LARGEST_CELLS = 400_000
@@ -68,16 +69,25 @@ class FloorMap:
         cell = np.floor((np.asarray(point) - self._origin) / self._cell).astype(int)
         return tuple(np.clip(cell, 0, np.array(self._solid.shape) - 1))
 
-    def plan(self, start: np.ndarray, goal: np.ndarray, people: list[np.ndarray] | None = None) -> list[np.ndarray]:
+    def plan(self, start: np.ndarray, goal: np.ndarray, people: list[np.ndarray] | None = None, *, carrying: bool = False) -> list[np.ndarray]:
         """Corner points of the way from start to goal, the goal last.
 
         Args:
             start, goal: (2,) m in `map`.
             people: (2,) m each, where people stand now.
+            carrying: whether the robot has a tote before it, and needs room for it where there is some.
 
         Raises:
             OrderError: if there is no way.
         """
+        if carrying:
+            try:
+                return self._planned(start, goal, people, CARRYING_RADIUS)
+            except OrderError:
+                pass  # only a narrower one
+        return self._planned(start, goal, people, BODY_RADIUS)
+
+    def _planned(self, start: np.ndarray, goal: np.ndarray, people: list[np.ndarray] | None, radius: float) -> list[np.ndarray]:
         solid = self._solid
         if people:
             solid = solid.copy()
@@ -85,7 +95,7 @@ class FloorMap:
                 if np.linalg.norm(np.asarray(person) - start) > PERSON_RADIUS + 0.1:
                     solid |= (self._x - person[0]) ** 2 + (self._y - person[1]) ** 2 < (PERSON_RADIUS - BODY_RADIUS) ** 2
         distance = distance_transform_edt(~solid) * self._cell
-        blocked = self._forbidden | (distance < BODY_RADIUS)
+        blocked = self._forbidden | (distance < radius)
         # Where the robot stands and where it shall work may be closer to things than a passage may be.
         for point in (start, goal):
             near = (self._x - point[0]) ** 2 + (self._y - point[1]) ** 2 < 0.35**2

@@ -33,7 +33,7 @@ HEIGHTS = {"table": (0.60, 0.80), "conveyor": (0.60, 0.76)}
 LOWEST_SHELF, SHELF_STEP = (0.45, 0.50), (0.36, 0.41)
 DEEP = (0.60, 0.70)  # m, of a station on which a tote is to be pulled from the back
 WORKPLACE_RADIUS = 1.5  # m from the floor's middle to where the robot works before a station
-WORKPLACE = (1.1, 0.65)  # m before a front edge and to each side of a place that are kept free of other stations
+WORKPLACE = (1.1, 0.65)  # m before a front edge and to each side of a place that are kept free of other stations and of keep-out zones
 STANDING = 0.45  # m from the robot to a front edge, about
 PASSAGE = 1.2  # m between stations: wide enough to pass and to turn with a tote
 START_RADIUS, START_ROOM = 1.2, 0.6  # m, of the start from the floor's middle, and free around it
@@ -166,7 +166,7 @@ class _Draw:
         return work
 
     def _arranged(self, stations: dict[str, Station], work: dict[str, list[float]]) -> list[Station]:
-        """All stations with poses: apart from each other, and off where the robot works."""
+        """All stations with poses: apart from each other, and off where the robot works, which is in no keep-out zone."""
         placed: list[Station] = []
         areas: list[tuple[str, Polygon]] = []
         for name, station in stations.items():
@@ -187,6 +187,8 @@ class _Draw:
                 areas.append((name, rectangle(middle, (ahead, 2 * aside))))
             placed.append(station)
         if any(station.name != name and station.footprint.intersects(area) for name, area in areas for station in placed):
+            raise _Impossible
+        if any(zone.kind == "keep_out" and zone.area.intersects(area) for zone in self._factory.zones for _, area in areas):
             raise _Impossible
         half_x, half_y = np.array(self._factory.floor.size) / 2
         if any(abs(x) > half_x or abs(y) > half_y for _, area in areas for x, y in area.exterior.coords):

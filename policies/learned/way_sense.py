@@ -18,7 +18,10 @@ from perception.poses import PoseSet
 from policies.scripted.navigation import CORNER_RADIUS, frame_from_map
 
 OFF_WAY = 0.12  # m from the way, beyond which another is planned: after a step back from a station it leads around its posts
-STAND_OFF = 0.67  # m before the middle of a tote, where ways end: what is left to go is straight
+# m before the middle of a tote, or of its place, where ways end: what is left to go is straight. Carrying, the hands beside a tote are
+# 0.46 m from the robot's middle as it turns to a station, and where that is, is known to centimetres.
+STAND_OFFS = 0.67, 0.75
+SOURCE, GOAL = range(2)
 WAY_NAMES = tuple(f"way_to_{where}.{part}" for where in ("source", "goal") for part in ("x", "y", "left"))
 
 
@@ -43,7 +46,7 @@ class WaySense:
         Args:
             source, goal: where its tote stands and where it shall.
         """
-        self._ends = tuple(self._before(placement) for placement in (source, goal))
+        self._ends = tuple(self._before(placement, off) for placement, off in zip((source, goal), STAND_OFFS))
         self._ways = [[], []]
 
     def way(self, poses: PoseSet, estimate: BaseEstimate) -> np.ndarray:
@@ -64,17 +67,17 @@ class WaySense:
         for index, end in enumerate(self._ends):
             way = self._ways[index]
             if not way or _distance(way[0], way[1], here) > OFF_WAY:
-                way[:] = [here, *self.floor.plan(here, end)]
+                way[:] = [here, *self.floor.plan(here, end, carrying=index == GOAL)]
             while len(way) > 2 and np.linalg.norm(way[1] - here) < CORNER_RADIUS:
                 way.pop(0)
             left = np.linalg.norm(way[1] - here) + sum(np.linalg.norm(b - a) for a, b in zip(way[1:], way[2:]))
             numbers += [*(map_from_footprint[:2, :2].T @ (way[1] - here)), left]
         return np.array(numbers)
 
-    def _before(self, placement: Placement) -> np.ndarray:
-        """(2,) m in `map`."""
+    def _before(self, placement: Placement, off: float) -> np.ndarray:
+        """(2,) m in `map`, so many m before a place."""
         station = self._factory.station(placement.station)
-        return (station.map_from_station @ planar(*placement.pose) @ np.array([-STAND_OFF, 0.0, 0.0, 1.0]))[:2]
+        return (station.map_from_station @ planar(*placement.pose) @ np.array([-off, 0.0, 0.0, 1.0]))[:2]
 
 
 def footprint_from_map(factory: Factory, poses: PoseSet, estimate: BaseEstimate) -> np.ndarray:

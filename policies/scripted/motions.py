@@ -244,7 +244,7 @@ class Motions:
             return (map_from_odom @ np.array([xy[0], xy[1], 0.0, 1.0]))[:2]
 
         people = [in_map(p) for p in self._people]
-        corners = self._floor.plan(in_map(self._pose[:2]), in_map(goal[:2]), people)
+        corners = self._floor.plan(in_map(self._pose[:2]), in_map(goal[:2]), people, carrying=limits == CARRYING)
         points = [(odom_from_map @ np.array([*corner, 0.0, 1.0]))[:2] for corner in corners]
         follower = WayFollower(points, goal[2])
         begin, replan = self._now, self._now
@@ -256,7 +256,7 @@ class Motions:
                 replan = self._now
                 people = [in_map(p) for p in self._people]
                 try:
-                    corners = self._floor.plan(in_map(self._pose[:2]), in_map(goal[:2]), people)
+                    corners = self._floor.plan(in_map(self._pose[:2]), in_map(goal[:2]), people, carrying=limits == CARRYING)
                     follower = WayFollower([(odom_from_map @ np.array([*c, 0.0, 1.0]))[:2] for c in corners], goal[2])
                 except OrderError:
                     pass  # no way round: wait on

@@ -13,7 +13,7 @@ from shapely.ops import unary_union
 
 from humanoid_control.errors import OrderError
 from humanoid_control.mission.factory import Factory, parse_factory
-from humanoid_control.mission.path_planning import BODY_RADIUS, CELL, KEEP_OUT_DISTANCE, FloorMap
+from humanoid_control.mission.path_planning import BODY_RADIUS, CARRYING_RADIUS, CELL, KEEP_OUT_DISTANCE, FloorMap
 
 BASE = """
 version: 1
@@ -110,6 +110,24 @@ def test_ways_around_zones_are_hardly_longer_than_the_shortest(goal):
 def test_a_free_way_is_straight():
     line = way(FloorMap(floor_with()), (-2.0, -2.0), (2.0, 1.0))
     assert line.length == pytest.approx(5.0, rel=0.01)
+
+
+def test_who_carries_keeps_farther_off_a_corner_where_there_is_room():
+    table = "  - {name: t, kind: table, pose: [0.0, 0.0, 0.0], size: [1.0, 1.4], height: 0.7}\n"
+    factory, start, goal = floor_with(stations=table), np.array([-0.9, -0.9]), np.array([-0.9, 1.5])
+    corner = factory.station("t").footprint
+    off = {carrying: LineString([start, *FloorMap(factory).plan(start, goal, carrying=carrying)]).distance(corner) for carrying in (False, True)}
+    assert off[True] > CARRYING_RADIUS - CELL > BODY_RADIUS
+    assert off[True] >= off[False] - 1e-9
+
+
+def test_who_carries_goes_through_a_narrow_place_where_there_is_no_other_way():
+    width = 2 * 0.36
+    walls = [f"  - {{name: w{k}, kind: table, pose: [{x}, 0.0, 0.0], size: [{size}, 0.5], height: 0.7}}\n"
+             for k, (x, size) in enumerate(((-(4.0 + width / 2) / 2, 4.0 - width / 2), ((4.0 + width / 2) / 2, 4.0 - width / 2)))]  # fmt: skip
+    floor = FloorMap(floor_with(stations="".join(walls)))
+    points = floor.plan(np.array([0.0, -2.0]), np.array([0.0, 2.0]), carrying=True)
+    assert points[-1] == pytest.approx([0.0, 2.0])
 
 
 def test_a_person_in_the_way_is_walked_around():

@@ -11,7 +11,8 @@ from shapely.geometry import Point
 from humanoid_control.errors import FactoryError
 from humanoid_control.mission.factory import Floor, load_factory
 from humanoid_control.mission.factory_checks import check_factory
-from humanoid_control.mission.placement import initial_placements, is_to_be_pulled
+from humanoid_control.mission.path_planning import FloorMap
+from humanoid_control.mission.placement import initial_placements, is_to_be_pulled, ordered_placement
 from humanoid_control.simulation.episode import draw_episode
 from humanoid_control.simulation.layouts import HELD_OUT, SPLITS, TRAINING, draw_layout
 
@@ -78,6 +79,20 @@ def test_there_is_room_to_work_and_to_pass(layouts):
             assert not any(other.footprint.intersects(behind) for other in layout.stations)
         for index, station in enumerate(layout.stations):
             assert all(station.footprint.distance(other.footprint) > 1.0 for other in layout.stations[:index])
+
+
+@pytest.mark.parametrize("seed", [60000, 60022])  # of which one split each once had a place behind the person's aisle
+@pytest.mark.parametrize("split", SPLITS)
+def test_no_keep_out_zone_lies_where_the_robot_works(seed, split):
+    layout = draw_layout(load_factory(FACTORIES / "line_side.yaml"), seed, split=split)
+    order, placements, here = layout.orders[0], initial_placements(layout), np.array(layout.robot.start[:2])
+    floor = FloorMap(layout)
+    for place in (placements[order.tote], ordered_placement(layout, order, placements)):
+        station = layout.station(place.station)
+        there = np.array(station.in_map((station.front_x - 0.45, place.pose[1], 0.0))[:2])
+        floor.plan(here, there)
+        assert floor.keep_out_distance(there) > 0.3
+        here = there
 
 
 def test_an_episode_is_drawn_on_a_layout_as_on_a_file(layouts):

@@ -9,7 +9,7 @@ from humanoid_control.mission.placement import initial_placements, ordered_place
 from humanoid_control.transforms import inverse, planar, to_pose
 from humanoid_control.types import BaseEstimate
 from perception.poses import ObjectPose, PoseSet, surface_name
-from policies.learned.way_sense import STAND_OFF, WAY_NAMES, WaySense
+from policies.learned.way_sense import STAND_OFFS, WAY_NAMES, WaySense
 
 FACTORY = """
 version: 1
@@ -68,7 +68,7 @@ def test_who_follows_the_points_gets_there_and_touches_nothing(factory):
         pose = pose + [0.05 * np.cos(pose[2] + heading), 0.05 * np.sin(pose[2] + heading), 0.0]
         pose[2] += 0.5 * heading
         assert min(shapely.distance(area, shapely.Point(pose[:2])) for area in footprints) > 0.2
-    assert pose[:2] == pytest.approx([2.5 - 0.08 - STAND_OFF, 0.1], abs=0.08)
+    assert pose[:2] == pytest.approx([2.5 - 0.08 - STAND_OFFS[0], 0.1], abs=0.08)
     assert left[0] > 5.0 and left[-1] < 0.06 and np.all(np.diff(left) < 0.05)
 
 
