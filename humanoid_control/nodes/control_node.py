@@ -37,7 +37,7 @@ from humanoid_control.robots.paced_robot import PacedRobot
 from humanoid_control.ros import conversions, topics
 from humanoid_control.ros.node_main import run_node
 from humanoid_control.ros.parameters import NODE_OPTIONS, declare_parameters, parameter
-from humanoid_control.ros.qos import create_publisher, try_publish
+from humanoid_control.ros.qos import create_publisher
 from humanoid_control.teleoperation.handover import PERSON
 from humanoid_control.transforms import from_pose, inverse, planar, to_pose, yaw_of
 from humanoid_control.types import FRAME_BASE_FOOTPRINT, FRAME_ODOM
@@ -91,7 +91,7 @@ class ControlNode(Node):
         if claim is not None:
             claim.check()
         self._make_topics()
-        self._lost = self._published = self._untaken = 0
+        self._lost = self._published = 0
         self._wanted: set[str] = set()
         self._looked_s = -np.inf
         self._clock_began: tuple[float, float] | None = None
@@ -226,8 +226,7 @@ class ControlNode(Node):
             self._published += 1
 
     def _publish(self, topic: topics.Topic, message: object) -> None:
-        if not try_publish(self._senders[topic.name], message):  # whoever listens misses one; the robot does not
-            self._untaken += 1
+        self._senders[topic.name].publish(message)
 
     def _publish_tick(self, snapshot: Snapshot, wanted: set[str]) -> None:
         if topics.CLOCK.name in wanted:
@@ -306,7 +305,7 @@ class ControlNode(Node):
         thread = self.thread
         loop = thread.loop
         self._health.values = {**thread.timings_ms(), "ticks": loop.tick_count, "overruns": loop.overrun_count,
-                               "unpublished ticks": self._lost, "messages not taken": self._untaken,
+                               "unpublished ticks": self._lost,
                                "time given up s": round(loop.robot.forgotten_s, 3)}  # fmt: skip
         if loop.state is not None:
             now = time.monotonic(), loop.state.stamp_s

@@ -60,9 +60,10 @@ class Health:
 
     def publish(self) -> None:
         """Publishes now."""
+        values = self.values | {"messages not taken": sum(getattr(sender, "refused", 0) for sender in self._node.publishers)}
         status = DiagnosticStatus(
             level=self.level, name=self._node.get_fully_qualified_name().lstrip("/"), message=self.message,
-            hardware_id=self._hardware_id, values=[KeyValue(key=k, value=str(v)) for k, v in self.values.items()])  # fmt: skip
+            hardware_id=self._hardware_id, values=[KeyValue(key=k, value=str(v)) for k, v in values.items()])  # fmt: skip
         array = DiagnosticArray(status=[status])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)

@@ -41,24 +41,36 @@ PROFILES: dict[str, tuple[QoSProfile, QoSProfile]] = {
 }
 
 
-def create_publisher(node: Any, topic: Topic) -> Publisher:
-    """A node's publisher for a topic of the table."""
-    return node.create_publisher(topic.message_class(), topic.name, PROFILES[topic.qos][0])
+class Sender(Publisher):
+    """A publisher that loses what DDS does not take within its 100 ms, on a machine that is far too busy: a node had better go on.
 
-
-def try_publish(publisher: Any, message: Any) -> bool:
-    """Publishes a message; False where DDS does not take it within its 100 ms, on a machine that is far too busy: then it is lost.
-
-    Raises:
-        RuntimeError: rclpy's own, for all else.
+    Attributes:
+        refused: messages so far.
     """
-    try:
-        publisher.publish(message)
-    except RuntimeError as error:
-        if NOT_TAKEN not in str(error):
-            raise
-        return False
-    return True
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.refused = 0
+
+    def publish(self, message: Any) -> bool:
+        """Publishes a message; False where it is lost.
+
+        Raises:
+            RuntimeError: rclpy's own, for all else.
+        """
+        try:
+            super().publish(message)
+        except RuntimeError as error:
+            if NOT_TAKEN not in str(error):
+                raise
+            self.refused += 1
+            return False
+        return True
+
+
+def create_publisher(node: Any, topic: Topic) -> Sender:
+    """A node's publisher for a topic of the table."""
+    return node.create_publisher(topic.message_class(), topic.name, PROFILES[topic.qos][0], publisher_class=Sender)
 
 
 def create_subscription(node: Any, topic: Topic, callback: Callable[[Any], None], **options: Any) -> Subscription:

@@ -237,7 +237,7 @@ def _publish() -> None:
     import rclpy
     from rclpy.serialization import serialize_message
 
-    from humanoid_control.ros.qos import create_publisher, try_publish
+    from humanoid_control.ros.qos import create_publisher
 
     prepare_environment()
     rclpy.init()
@@ -259,7 +259,7 @@ def _publish() -> None:
                 if now >= due[number]:
                     # As timers do: what a pause left out is not made up for, or a machine that slept would have hundreds sent at once.
                     due[number] = max(due[number] + 1.0 / rate_hz, now)
-                    is_taken = try_publish(publisher, messages[sent[name] % len(messages)])
+                    is_taken = publisher.publish(messages[sent[name] % len(messages)])
                     sent[name if is_taken else REFUSED] += 1
             time.sleep(max(min(due) - time.monotonic(), 0.0))
         print(json.dumps(sent), flush=True)

@@ -24,7 +24,7 @@ from perception.poses import surface_name
 from policies.policy import Observation
 from policies.scripted.grips import PosturePlanner
 from policies.scripted.navigation import (
-    SLOW_ZONE_SHARE, Tolerance, WalkingLimits, WayFollower, frame_from_map, person_ahead, velocity_to,
+    CARRYING, SLOW_ZONE_SHARE, Tolerance, WalkingLimits, WayFollower, frame_from_map, person_ahead, velocity_to,
 )  # fmt: skip
 from policies.scripted.stepping_back import StepBack
 
