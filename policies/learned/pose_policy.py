@@ -53,6 +53,7 @@ READY, REACH, REACH_LIP, GRIP, GRIP_LIP, PULL, DRAW_NEAR, LIFT, ALIGN, SET_DOWN,
     SUBTASKS.index, ("ready", "reach", "reach_lip", "grip", "grip_lip", "pull", "draw_near", "lift", "align", "set_down", "let_go", "step_back"))  # fmt: skip
 OVERDUE_TIMES, OVERDUE_S = 2.0, 2.0  # what demonstrations took, and s, after which a sub-task in which the robot stands is over
 OPENED = 0.06  # m between pads that have let go
+LIFTED = 0.04  # m that a tote has risen, before the robot walks back with it: what still stands drags it along
 MISSED_S = 2.0  # s of gripping nothing, after which it gives up: no demonstration goes on from there
 UNSEEN_S = 5.0  # without the tote's pose or a surface's, after which it gives up
 
@@ -137,6 +138,7 @@ class PosePolicy:
         self._off_lip, self._is_open = np.inf, False
         self._is_to_be_pulled = self._holds_near_lip = self._is_too_far = False
         self._stood_at = np.eye(4)  # odom_from_base_footprint, before it bent
+        self._lifts_from = 0.0  # m, height of the tote when its lift began
         self._said = ("begin", "", 0.0, 0.0)
         self._next_s = self._look_s = -np.inf
         self._last: WholeBodyTarget | None = None
@@ -272,6 +274,8 @@ class PosePolicy:
             self._bending.plan([faces @ hand_in_tote(self._carrier, side) for side in (0, 1)])
         elif subtask == LET_GO:
             self._bending.forget()
+        if subtask == LIFT and self._memory.subtask != LIFT:
+            self._lifts_from = float(self._source.odom_from_tote[2, 3])
         if subtask != PULL:
             self._pull = None
         elif self._pull is None:
@@ -357,6 +361,8 @@ class PosePolicy:
         if doing in (GRIP, DRAW_NEAR) and not may_end:
             allowed[0, LIFT] *= not self._is_too_far
             may_end |= doing == DRAW_NEAR and not self._is_too_far
+        if doing == LIFT and not may_end:
+            allowed[0, STEP_BACK] *= self._source.odom_from_tote[2, 3] - self._lifts_from > LIFTED
         if doing == REACH_LIP:  # hands close once they are there
             may_close = self._nearing.is_over if self._nearing is not None else self._off_lip < FARTHEST
             allowed[0, GRIP_LIP] *= may_close

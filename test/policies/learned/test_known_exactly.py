@@ -52,6 +52,14 @@ def test_no_sub_task_in_which_it_stands_lasts_for_ever(policy):
     assert "carry" in following(policy, "carry", LONG_S)  # walking takes as long as the way is
 
 
+def test_it_walks_back_with_no_tote_that_hardly_rose(policy):
+    policy._lifts_from = 0.8
+    assert following(policy, "lift", 1.0, off=(0.0, 0.0, 0.02)) == {"lift"}
+    assert following(policy, "lift", 1.0, off=(0.0, 0.0, 0.08)) == {"lift", "step_back"}
+    assert following(policy, "lift", LONG_S, off=(0.0, 0.0, 0.02)) == {"step_back"}  # not for ever
+    policy._lifts_from = 0.0
+
+
 def test_a_tote_is_let_go_on_its_place_and_nowhere_else(policy):
     assert following(policy, "set_down", OVERDUE_S) == {"set_down", "let_go"}
     assert following(policy, "set_down", LONG_S) == {"let_go"}
